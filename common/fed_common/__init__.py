@@ -1,0 +1,1 @@
+"""What server, hospitals and simulation share: messages, arithmetic, privacy facts and trust."""

@@ -1,0 +1,40 @@
+"""Names of sites, runs and digests, checked once where they enter so that no path or log can be led astray."""
+
+import re
+from hashlib import sha256
+from typing import NewType
+
+from fed_common.errors import ConfigError
+
+SiteName = NewType("SiteName", str)
+RunId = NewType("RunId", str)
+Digest = NewType("Digest", str)
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+
+
+def site_name(text: str) -> SiteName:
+    """Return `text` as a site name.
+
+    Raises:
+        ConfigError: the name could be mistaken for a path or an option.
+    """
+    return SiteName(_checked("site name", text))
+
+
+def run_id(text: str) -> RunId:
+    """Return `text` as a run id; the same alphabet as a site name, because it names a folder."""
+    return RunId(_checked("run id", text))
+
+
+def digest_of(data: bytes) -> Digest:
+    """Return the SHA-256 of `data` as 64 hexadecimal digits."""
+    return Digest(sha256(data).hexdigest())
+
+
+def _checked(kind: str, text: str) -> str:
+    if not re.fullmatch(NAME_PATTERN, text):
+        raise ConfigError(
+            f"{kind} must be lower-case letters, digits and dashes, at most 63, got {text[:80]!r}"
+        )
+    return text

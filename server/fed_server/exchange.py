@@ -1,0 +1,58 @@
+"""The only way to the sites: sealed bytes out, sealed bytes or a reason back.
+
+The exchange is a courier. It knows neither models nor privacy; what it carries is signed and checked
+on both sides by the core, so that the Flower link and the loopback of a simulation are interchangeable
+(`tests/contracts/exchange_contract.py` runs against both).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from fed_common.names import RunId, SiteName
+
+Phase = Literal["train", "evaluate"]
+Silence = Literal["offline", "late", "link-error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One sealed request for several sites; all get the same bytes."""
+
+    run: RunId
+    round: int
+    phase: Phase
+    sites: tuple[SiteName, ...]
+    payload: bytes
+    deadline_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a site sent back, still sealed."""
+
+    site: SiteName
+    payload: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoAnswer:
+    """A site that sent nothing, and why."""
+
+    site: SiteName
+    reason: Silence
+
+
+class Exchange(Protocol):
+    """Carries questions to the sites and their answers back."""
+
+    def online(self) -> frozenset[SiteName]:
+        """Return the enrolled sites that are connected now."""
+        ...
+
+    def ask(self, question: Question) -> Iterator[Answer | NoAnswer]:
+        """Yield exactly one item per site of the question, as they come, within `deadline_s`.
+
+        A site that reconnects before the deadline is asked again with the same bytes.
+        """
+        ...
