@@ -1,0 +1,92 @@
+"""What the coordinator asks of the sites in one round, and the promises such a plan must keep.
+
+A plan is pure data and the same for every site. Sampling rate, divisor and steps are public constants of
+the run: nothing in it may be derived from a site's actual number of patients (privacy rule 2).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fed_common.errors import ConfigError
+from fed_common.names import Digest, RunId, SiteName
+
+Phase = Literal["train", "evaluate"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteTerms:
+    """A site's public constants, fixed at enrolment: its size class is divisor and weight."""
+
+    name: SiteName
+    patients: int
+
+    def __post_init__(self) -> None:
+        if not self.patients >= 1:
+            raise ConfigError(f"site {self.name}: patients must be at least 1, got {self.patients}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DpTerms:
+    """Patient-level DP-SGD of one round.
+
+    `noise_multiplier` is the noise's standard deviation divided by `clip_norm`; `sampling_rate` is each
+    patient's chance to be in a step; `steps` are taken whatever the samples turn out to be.
+    """
+
+    noise_multiplier: float
+    clip_norm: float
+    sampling_rate: float
+    steps: int
+    max_images_per_patient: int
+
+    def __post_init__(self) -> None:
+        # Compared so that NaN fails.
+        if not self.noise_multiplier > 0:
+            raise ConfigError(f"noise_multiplier must be above 0, got {self.noise_multiplier}")
+        if not self.clip_norm > 0:
+            raise ConfigError(f"clip_norm must be above 0, got {self.clip_norm}")
+        if not 0 < self.sampling_rate <= 1:
+            raise ConfigError(f"sampling_rate must be in (0, 1], got {self.sampling_rate}")
+        if not self.steps >= 1:
+            raise ConfigError(f"steps must be at least 1, got {self.steps}")
+        if not self.max_images_per_patient >= 1:
+            raise ConfigError(
+                f"max_images_per_patient must be at least 1, got {self.max_images_per_patient}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTerms:
+    """One round of local training: private steps of SGD, then a clip of the whole update."""
+
+    phase: Literal["train"] = "train"
+    dp: DpTerms
+    learning_rate: float
+    momentum: float
+    update_clip: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.learning_rate < float("inf"):
+            raise ConfigError(f"learning_rate must be above 0, got {self.learning_rate}")
+        if not 0 <= self.momentum < 1:
+            raise ConfigError(f"momentum must be in [0, 1), got {self.momentum}")
+        if not 0 < self.update_clip <= 1e4:
+            raise ConfigError(f"update_clip must be in (0, 1e4], got {self.update_clip}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationTerms:
+    """One release of a noised score histogram over a site's validation patients.
+
+    A patient adds 1 to one bin, so `noise_multiplier` is the noise's standard deviation in patients.
+    """
+
+    phase: Literal["evaluate"] = "evaluate"
+    noise_multiplier: float
+    bins: int
+
+    def __post_init__(self) -> None:
+        if not self.noise_multiplier > 0:
+            raise ConfigError(f"noise_multiplier must be above 0, got {self.noise_multiplier}")
+        if not 2 <= self.bins <= 1000:
+            raise ConfigError(f"bins must be in [2, 1000], got {self.bins}")
