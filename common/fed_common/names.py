@@ -1,4 +1,4 @@
-"""Names of sites, runs and digests, checked once where they enter so that no path or log can be led astray."""
+"""Names of sites, runs and digests, checked where they enter so that no path or log can be led astray."""
 
 import re
 from hashlib import sha256

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fed_common.errors import ConfigError
-from fed_common.names import Digest, RunId, SiteName
+from fed_common.names import SiteName
 
 Phase = Literal["train", "evaluate"]
 
@@ -50,9 +50,7 @@ class DpTerms:
         if not self.steps >= 1:
             raise ConfigError(f"steps must be at least 1, got {self.steps}")
         if not self.max_images_per_patient >= 1:
-            raise ConfigError(
-                f"max_images_per_patient must be at least 1, got {self.max_images_per_patient}"
-            )
+            raise ConfigError(f"max_images_per_patient must be at least 1, got {self.max_images_per_patient}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from fed_common.names import RunId, SiteName
+from fed_common.plans import Phase
 
-Phase = Literal["train", "evaluate"]
 Silence = Literal["offline", "late", "link-error"]
 
 
