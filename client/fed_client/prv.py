@@ -1,0 +1,30 @@
+"""Opacus' PRV accountant behind the common protocol: the second opinion of privacy rule 8."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from opacus.accountants import PRVAccountant
+
+from fed_common.accounting import Spend, checked_epsilon
+from fed_common.errors import PrivacyError
+
+
+@dataclass(frozen=True)
+class PrvAccountant:
+    """Privacy random variables, composed numerically by Opacus."""
+
+    name: str = "Opacus PRV"
+
+    def epsilon(self, spends: Sequence[Spend], delta: float) -> float:
+        """Return Opacus' upper bound on epsilon.
+
+        Raises:
+            PrivacyError: Opacus can't judge these releases (its issues 591, 601 and 604).
+        """
+        accountant = PRVAccountant()
+        accountant.history = [(s.noise_multiplier, s.sampling_rate, s.steps) for s in spends]
+        try:
+            epsilon = float(accountant.get_epsilon(delta))
+        except (ValueError, RuntimeError, ArithmeticError, MemoryError) as error:
+            raise PrivacyError(f"Opacus PRV can't judge these releases ({type(error).__name__})") from error
+        return checked_epsilon(epsilon, accountant=self.name)

@@ -1,0 +1,44 @@
+"""One encoding for every fact: canonical JSON, so that equal facts have equal bytes and equal digests.
+
+Decoding accepts only what encoding would have written. An unknown field, another order of keys, a number
+in another form or a NaN is refused, which leaves no room for two readings of one signed text.
+"""
+
+import json
+from dataclasses import asdict
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from fed_common.errors import FedError, MalformedMessageError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Fact = TypeVar("Fact", bound="DataclassInstance")
+
+
+def encode(fact: "DataclassInstance") -> bytes:
+    """Return the dataclass as canonical JSON: sorted keys, no white space, ASCII, finite numbers."""
+    return json.dumps(asdict(fact), sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def decode(raw: bytes, kind: type[Fact]) -> Fact:
+    """Return the fact that `encode` wrote.
+
+    Raises:
+        MalformedMessageError: `raw` is not the canonical encoding of a `kind`.
+    """
+    try:
+        fact: Fact = _adapter(kind).validate_json(raw, strict=True)
+    except (ValidationError, FedError) as error:
+        raise MalformedMessageError(f"not a {kind.__name__}") from error
+    if encode(fact) != raw:
+        raise MalformedMessageError(f"not the canonical encoding of a {kind.__name__}")
+    return fact
+
+
+@cache
+def _adapter(kind: type[Fact]) -> TypeAdapter[Fact]:
+    return TypeAdapter(kind)

@@ -1,0 +1,79 @@
+"""Writes files so that a crash leaves the old or the new one, and keeps two processes out of one folder."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fed_common.errors import MachineError
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace `path` by `data` for good: written aside, synced, renamed, and the rename synced.
+
+    Raises:
+        MachineError: the disk is full or not writable; the old file is still there.
+    """
+    aside = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise MachineError(f"{path}: can't be written ({error.strerror})") from error
+
+
+def append_durably(path: Path, line: bytes) -> None:
+    """Append one line to `path`; when this returns, the line survives a power cut.
+
+    Raises:
+        MachineError: the disk is full or not writable.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.write(descriptor, line) != len(line):
+                raise MachineError(f"{path}: the disk is full")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise MachineError(f"{path}: can't be written ({error.strerror})") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def exclusive(folder: Path, *, owner: str) -> Iterator[None]:
+    """Hold `folder` for this process; the operating system lets go of it even after kill -9.
+
+    Raises:
+        MachineError: another process holds it, or it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise MachineError(f"{folder}: can't be used ({error.strerror})") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise MachineError(f"{folder}: another {owner} is running on it") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,174 @@
+"""What travels between coordinator and sites: signed statements, each with the digest of the bytes beside it.
+
+Layout of a message: magic, length of the statement, statement (canonical JSON), 64-byte signature, body.
+The statement names the body's digest, so that one signature covers both and the body is never copied.
+"""
+
+import struct
+import time
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from fed_common import canonical
+from fed_common.errors import MalformedMessageError, TrustError
+from fed_common.ledger import LedgerHead
+from fed_common.names import Digest, RunId, SiteName, digest_of
+from fed_common.plans import EvaluationTerms, Phase, SiteTerms, TrainTerms
+from fed_common.signing import SigningKey, VerifyingKey
+
+MAGIC = b"FED1"
+MAX_STATEMENT_BYTES = 1 << 20
+SIGNATURE_BYTES = 64
+_PREFIX = struct.Struct("<4sI")
+
+RefusalCode = Literal[
+    "not-in-cohort",
+    "stale-round",
+    "round-answered-differently",
+    "round-charged-without-answer",
+    "task-differs",
+    "model-not-allowed",
+    "model-not-finite",
+    "noise-below-floor",
+    "clip-above-ceiling",
+    "sampling-above-ceiling",
+    "steps-above-ceiling",
+    "images-above-ceiling",
+    "cohort-too-small",
+    "ledger-behind-coordinator",
+    "budget-exhausted",
+    "training-failed",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WitnessedHead:
+    """A site's ledger head as the coordinator last saw it; the plan's signature countersigns it."""
+
+    site: SiteName
+    head: LedgerHead
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundPlan:
+    """What is asked of every site in one phase of one round; asked again, it is the same to the last bit."""
+
+    version: Literal[1] = 1
+    run: RunId
+    round: int
+    rounds: int
+    task: Digest
+    model: str
+    parameters: Digest
+    cohort: tuple[SiteTerms, ...]
+    terms: TrainTerms | EvaluationTerms
+    witnessed: tuple[WitnessedHead, ...]
+
+    @property
+    def phase(self) -> Phase:
+        """Return what kind of work the terms ask for."""
+        return self.terms.phase
+
+    @property
+    def digest(self) -> Digest:
+        """Identify the plan; an answer names the plan it belongs to."""
+        return digest_of(canonical.encode(self))
+
+    def site(self, name: SiteName) -> SiteTerms | None:
+        """Return the terms of one site, or None where it isn't in the cohort."""
+        return next((terms for terms in self.cohort if terms.name == name), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanStatement:
+    """The coordinator's signed header of a round; the body beside it is the model's parameters."""
+
+    plan: RoundPlan
+    expires: int
+    body: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivacyStatement:
+    """What a site's patients have given away up to now; a bare epsilon is never shown."""
+
+    unit: Literal["patient"] = "patient"
+    epsilon: float
+    delta: float
+    adversary: str = "anyone who sees all this site ever released"
+    sampling: str = "Poisson over patients; no amplification by the choice of sites"
+    releases: int
+    accountant: str
+    ledger: LedgerHead
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Why a site will not answer a plan; the detail holds policy figures, never data."""
+
+    code: RefusalCode
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerStatement:
+    """A site's signed header; beside it stand an update, a noised histogram, or nothing with a refusal."""
+
+    site: SiteName
+    run: RunId
+    round: int
+    phase: Phase
+    plan: Digest
+    body: Digest
+    refusal: Refusal | None
+    privacy: PrivacyStatement
+
+
+Statement = TypeVar("Statement", PlanStatement, AnswerStatement)
+
+
+def seal(statement: PlanStatement | AnswerStatement, body: bytes, key: SigningKey) -> bytes:
+    """Return the signed message; `statement.body` must be the digest of `body`."""
+    header = canonical.encode(statement)
+    signature = key.sign(payload_type=_payload_type(type(statement)), payload=header)
+    return b"".join((_PREFIX.pack(MAGIC, len(header)), header, signature, body))
+
+
+def unseal(message: bytes, kind: type[Statement], key: VerifyingKey) -> tuple[Statement, bytes]:
+    """Return statement and body, checked in this order: lengths, signature, form, digest.
+
+    Raises:
+        MalformedMessageError: it is no message of ours, or its body was exchanged.
+        TrustError: it is not signed by `key`.
+    """
+    if len(message) < _PREFIX.size:
+        raise MalformedMessageError("message is too short")
+    magic, length = _PREFIX.unpack_from(message)
+    if magic != MAGIC:
+        raise MalformedMessageError("message has another format or version")
+    start = _PREFIX.size
+    if length > MAX_STATEMENT_BYTES or len(message) < start + length + SIGNATURE_BYTES:
+        raise MalformedMessageError("message is cut short")
+    header = message[start : start + length]
+    signature = message[start + length : start + length + SIGNATURE_BYTES]
+    body = message[start + length + SIGNATURE_BYTES :]
+    key.verify(signature, payload_type=_payload_type(kind), payload=header)
+    statement = canonical.decode(header, kind)
+    if digest_of(body) != statement.body:
+        raise MalformedMessageError("message's body is not the one that was signed")
+    return statement, body
+
+
+def refuse_expired(statement: PlanStatement, *, now: float | None = None) -> None:
+    """Return only if the plan may still be answered.
+
+    Raises:
+        TrustError: it is too old, or this machine's clock is wrong.
+    """
+    late_s = (time.time() if now is None else now) - statement.expires
+    if late_s > 0:
+        raise TrustError(f"the plan expired {late_s:.0f} s ago: replayed, or a clock is wrong")
+
+
+def _payload_type(kind: type[object]) -> str:
+    return f"application/vnd.fed.{kind.__name__}.v1+json"

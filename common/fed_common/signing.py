@@ -1,0 +1,116 @@
+"""Signs and verifies everything that must not be altered: plans, answers, ledger lines and manifests.
+
+Signatures are Ed25519 over DSSE's pre-authentication encoding, which binds the payload's type: a signed
+plan can't be passed off as a signed manifest.
+
+Source: https://github.com/secure-systems-lab/dsse/blob/v1.0.0/protocol.md; Ed25519: RFC 8032.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from fed_common.errors import TrustError
+from fed_common.names import Digest, digest_of
+
+
+@dataclass(frozen=True)
+class VerifyingKey:
+    """Somebody's public key: what they signed can be checked with it."""
+
+    key: Ed25519PublicKey
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a PEM public key.
+
+        Raises:
+            TrustError: the file is missing or holds no Ed25519 public key.
+        """
+        try:
+            key = load_pem_public_key(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise TrustError(f"{path}: not a readable public key") from error
+        if not isinstance(key, Ed25519PublicKey):
+            raise TrustError(f"{path}: must be an Ed25519 public key")
+        return cls(key)
+
+    @property
+    def fingerprint(self) -> Digest:
+        """Identify the key: SHA-256 of its 32 raw bytes."""
+        return digest_of(self.key.public_bytes(Encoding.Raw, PublicFormat.Raw))
+
+    def verify(self, signature: bytes, *, payload_type: str, payload: bytes) -> None:
+        """Return only if this key signed `payload` as a `payload_type`.
+
+        Raises:
+            TrustError: it did not.
+        """
+        try:
+            self.key.verify(signature, pre_authentication_encoding(payload_type, payload))
+        except InvalidSignature as error:
+            raise TrustError(
+                f"{payload_type}: the signature doesn't fit key {self.fingerprint[:16]}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """Our own private key."""
+
+    key: Ed25519PrivateKey
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a PEM private key that nobody else on this machine may read.
+
+        Raises:
+            TrustError: the file is missing, open to others, or holds no Ed25519 private key.
+        """
+        refuse_shared_key_file(path)
+        try:
+            key = load_pem_private_key(path.read_bytes(), password=None)
+        except (OSError, ValueError, TypeError) as error:
+            raise TrustError(f"{path}: not a readable private key") from error
+        if not isinstance(key, Ed25519PrivateKey):
+            raise TrustError(f"{path}: must be an Ed25519 private key")
+        return cls(key)
+
+    @property
+    def verifying_key(self) -> VerifyingKey:
+        """Return the public half."""
+        return VerifyingKey(self.key.public_key())
+
+    def sign(self, *, payload_type: str, payload: bytes) -> bytes:
+        """Return the 64-byte signature of `payload` as a `payload_type`."""
+        return self.key.sign(pre_authentication_encoding(payload_type, payload))
+
+
+def refuse_shared_key_file(path: Path) -> None:
+    """Return only if the key file is there and only its owner can use it.
+
+    Raises:
+        TrustError: it is missing, or group or others have any permission on it.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise TrustError(f"{path}: key file can't be read ({error.strerror})") from error
+    if os.name == "posix" and mode & 0o077:
+        raise TrustError(f"{path}: other users may access this key (mode {mode & 0o777:o}); chmod 600 it")
+
+
+def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
+    """Return what is really signed: lengths keep type and payload apart (DSSE v1.0, PAE)."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
