@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from dp_accounting import dp_event
@@ -91,11 +92,15 @@ def charged_epsilon(spends: Sequence[Spend], delta: float, accountants: Sequence
         raise ConfigError(f"delta must be in (0, 0.5), got {delta}")
     if not spends:
         return 0.0
-    merged = merge(spends)
+    return _charged_epsilon(merge(spends), delta, tuple(accountants))
+
+
+@lru_cache(maxsize=64)
+def _charged_epsilon(spends: tuple[Spend, ...], delta: float, accountants: tuple[Accountant, ...]) -> float:
     try:
-        return max(accountant.epsilon(merged, delta) for accountant in accountants)
+        return max(accountant.epsilon(spends, delta) for accountant in accountants)
     except PrivacyError:
-        return RdpAccountant().epsilon(merged, delta)
+        return RdpAccountant().epsilon(spends, delta)
 
 
 def merge(spends: Sequence[Spend]) -> tuple[Spend, ...]:

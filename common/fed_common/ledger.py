@@ -13,7 +13,7 @@ The ledger is a text file of one signed fact per line. It keeps four promises:
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
@@ -56,6 +56,15 @@ class LedgerEvent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LedgerSubject:
+    """Whose patients are charged, in which data set, and under which policy."""
+
+    site: SiteName
+    dataset: Digest
+    policy: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Line:
     event: LedgerEvent
     signature: str
@@ -64,19 +73,24 @@ class _Line:
 class PrivacyLedger:
     """The running record of one site; open it with `PrivacyLedger.held`, which locks it."""
 
-    def __init__(self, path: Path, witness: Path, key: SigningKey, lines: Sequence[bytes]) -> None:
+    def __init__(
+        self, path: Path, lines: Sequence[bytes], *, witness: Path, key: SigningKey, subject: LedgerSubject
+    ) -> None:
         self._path = path
         self._witness = witness
+        self._subject = subject
         self._key = key
         self._events = list(read_events(lines, key.verifying_key))
         self._digests = [digest_of(line) for line in lines]
 
     @classmethod
     @contextmanager
-    def held(cls, path: Path, *, witness: Path, key: SigningKey, torn: LedgerEvent) -> Iterator[Self]:
+    def held(
+        cls, path: Path, *, witness: Path, key: SigningKey, subject: LedgerSubject, costliest: Spend
+    ) -> Iterator[Self]:
         """Hold the ledger at `path` for this process, whole and verified.
 
-        `torn` is what a half-written last line is replaced by: the costliest round the policy allows.
+        `costliest` is what a half-written last line counts as: the most that the policy allows a round.
 
         Raises:
             LedgerError: the ledger is gone, older than its witness, altered, or signed by another key.
@@ -84,11 +98,11 @@ class PrivacyLedger:
         """
         with exclusive(path.parent, owner="fed-client"):
             lines, fragment = _read_lines(path)
-            ledger = cls(path, witness, key, lines)
+            ledger = cls(path, lines, witness=witness, key=key, subject=subject)
             if fragment:
                 # The torn bytes go first: appended to, they would spoil the next line.
                 write_atomically(path, b"".join(lines))
-                ledger._append(replace(torn, kind="torn-line"))
+                ledger._append("torn-line", RunId("unknown"), 0, "train", costliest)
             ledger._compare_with_witness()
             yield ledger
 
@@ -117,16 +131,30 @@ class PrivacyLedger:
         """Tell whether that round was paid for already."""
         return any((e.run, e.round, e.phase) == (run, round_number, phase) for e in self._events)
 
-    def charge(self, event: LedgerEvent) -> LedgerHead:
-        """Write the fact down for good; only after this returns may the data be touched.
+    def charge(self, run: RunId, round_number: int, phase: Phase, spend: Spend) -> LedgerHead:
+        """Write a release down for good; only after this returns may the data be touched.
 
         Raises:
             MachineError: it could not be written, so nothing may be trained.
         """
-        return self._append(event)
+        return self._append("charge", run, round_number, phase, spend)
 
-    def _append(self, event: LedgerEvent) -> LedgerHead:
-        event = replace(event, seq=len(self._events), time=int(time.time()), previous=self.head.digest)
+    def _append(
+        self, kind: Literal["charge", "torn-line"], run: RunId, round_number: int, phase: Phase, spend: Spend
+    ) -> LedgerHead:
+        event = LedgerEvent(
+            seq=len(self._events),
+            time=int(time.time()),
+            kind=kind,
+            site=self._subject.site,
+            run=run,
+            round=round_number,
+            phase=phase,
+            dataset=self._subject.dataset,
+            policy=self._subject.policy,
+            spend=spend,
+            previous=self.head.digest,
+        )
         line = _sign_line(event, self._key)
         append_durably(self._path, line)
         self._events.append(event)

@@ -1,0 +1,148 @@
+"""The hospital's own limits: the server proposes, the site accepts or refuses with a reason.
+
+Nothing a coordinator sends can loosen these; without them any server could switch privacy off.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fed_common import canonical
+from fed_common.accounting import Accountant, Spend, charged_epsilon
+from fed_common.errors import ConfigError, PrivacyError
+from fed_common.messages import RefusalCode, RoundPlan
+from fed_common.names import Digest, digest_of
+from fed_common.plans import EvaluationTerms, TrainTerms
+
+MAX_DELTA = 1e-5
+
+
+class PolicyRefusal(PrivacyError):  # noqa: N818 - a refusal is an answer to the coordinator, not a fault
+    """The plan asks for more than the hospital allows; the code travels to the coordinator."""
+
+    def __init__(self, code: RefusalCode, detail: str) -> None:
+        super().__init__(f"refused ({code}): {detail}")
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True, kw_only=True)
+class SitePolicy:
+    """What the privacy officer allows; `epsilon` is the budget of the data set over all runs."""
+
+    epsilon: float
+    delta: float
+    min_noise_multiplier: float
+    min_evaluation_noise: float
+    max_clip_norm: float
+    max_sampling_rate: float
+    max_steps_per_round: int
+    max_images_per_patient: int
+    min_cohort: int
+    min_patients: int
+    allowed_models: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        # Compared so that NaN fails.
+        if not 0 < self.epsilon <= 1000:
+            raise ConfigError(f"policy.epsilon must be in (0, 1000], got {self.epsilon}")
+        if not 0 < self.delta <= MAX_DELTA:
+            raise ConfigError(f"policy.delta must be in (0, {MAX_DELTA:g}], got {self.delta}")
+        if not self.min_noise_multiplier > 0:
+            raise ConfigError(f"policy.min_noise_multiplier must be above 0, got {self.min_noise_multiplier}")
+        if not self.min_evaluation_noise > 0:
+            raise ConfigError(f"policy.min_evaluation_noise must be above 0, got {self.min_evaluation_noise}")
+
+    @property
+    def digest(self) -> Digest:
+        """Identify the policy; each ledger line names the one it was charged under."""
+        return digest_of(canonical.encode(self))
+
+    def costliest_round(self) -> Spend:
+        """Return the most that one round could ever cost: what a torn ledger line counts as."""
+        return Spend(
+            noise_multiplier=min(self.min_noise_multiplier, self.min_evaluation_noise),
+            sampling_rate=self.max_sampling_rate,
+            steps=self.max_steps_per_round,
+        )
+
+    def refuse_small_delta_class(self, patients: int) -> None:
+        """Return only if `delta` still protects each of so many patients.
+
+        Raises:
+            ConfigError: delta exceeds 1 / (10 N), so a release might simply publish a patient.
+        """
+        if not self.delta <= 1 / (10 * patients):
+            raise ConfigError(
+                f"policy.delta must be at most 1/(10 x patients) = {1 / (10 * patients):.2g}, got {self.delta:g}"
+            )
+
+    def check(self, plan: RoundPlan) -> Spend:
+        """Return what the plan would spend, if its terms are within the limits.
+
+        Raises:
+            PolicyRefusal: they aren't.
+        """
+        if len(plan.cohort) < self.min_cohort:
+            raise PolicyRefusal(
+                "cohort-too-small", f"{len(plan.cohort)} sites, the policy asks for {self.min_cohort}"
+            )
+        if plan.model not in self.allowed_models:
+            raise PolicyRefusal(
+                "model-not-allowed", f"{plan.model}; allowed: {', '.join(self.allowed_models)}"
+            )
+        match plan.terms:
+            case TrainTerms():
+                return self._check_training(plan.terms)
+            case EvaluationTerms(noise_multiplier=noise):
+                if not noise >= self.min_evaluation_noise:
+                    raise PolicyRefusal(
+                        "noise-below-floor", f"evaluation noise {noise:g} < {self.min_evaluation_noise:g}"
+                    )
+                return Spend(noise_multiplier=noise, sampling_rate=1.0, steps=1)
+
+    def _check_training(self, terms: TrainTerms) -> Spend:
+        dp = terms.dp
+        limits: tuple[tuple[bool, RefusalCode, str], ...] = (
+            (
+                dp.noise_multiplier >= self.min_noise_multiplier,
+                "noise-below-floor",
+                f"noise multiplier {dp.noise_multiplier:g} < {self.min_noise_multiplier:g}",
+            ),
+            (
+                dp.clip_norm <= self.max_clip_norm,
+                "clip-above-ceiling",
+                f"clip norm {dp.clip_norm:g} > {self.max_clip_norm:g}",
+            ),
+            (
+                dp.sampling_rate <= self.max_sampling_rate,
+                "sampling-above-ceiling",
+                f"sampling rate {dp.sampling_rate:g} > {self.max_sampling_rate:g}",
+            ),
+            (
+                dp.steps <= self.max_steps_per_round,
+                "steps-above-ceiling",
+                f"{dp.steps} steps > {self.max_steps_per_round}",
+            ),
+            (
+                dp.max_images_per_patient <= self.max_images_per_patient,
+                "images-above-ceiling",
+                f"{dp.max_images_per_patient} images per patient > {self.max_images_per_patient}",
+            ),
+        )
+        for holds, code, detail in limits:
+            if not holds:
+                raise PolicyRefusal(code, detail)
+        return Spend(noise_multiplier=dp.noise_multiplier, sampling_rate=dp.sampling_rate, steps=dp.steps)
+
+    def check_budget(self, spent: Sequence[Spend], asked: Spend, accountants: Sequence[Accountant]) -> None:
+        """Return only if the budget still affords `asked`; the exact boundary is allowed.
+
+        Raises:
+            PolicyRefusal: it doesn't.
+        """
+        after = charged_epsilon([*spent, asked], self.delta, accountants)
+        if not after <= self.epsilon:
+            raise PolicyRefusal(
+                "budget-exhausted",
+                f"epsilon would be {after:.3f} of {self.epsilon:g} at delta {self.delta:g} per patient",
+            )

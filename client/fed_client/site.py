@@ -1,0 +1,222 @@
+"""The hospital's side of one round: everything between a sealed plan coming in and a sealed answer going out.
+
+An answer is made in this order, and each step may end it with a refusal that names its code:
+
+1. unseal: the coordinator's signature, the plan's form and age;
+2. remember: a plan answered before gets the same bytes again, at no cost;
+3. policy: the hospital's own limits, the task and the model it installed;
+4. witness: the ledger must contain the head that the coordinator signed;
+5. charge: the budget is checked and the ledger written before the data are touched;
+6. work: train or evaluate with patient-level noise;
+7. close up: clip the whole update, encode, seal, put on disk; only then is it sent.
+
+A crash after step 5 leaves a charge without an answer; that round is refused afterwards, never trained again.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fed_client.answers import AnswerStore
+from fed_client.dataset import SiteDataset
+from fed_client.evaluation import release_counts
+from fed_client.policy import PolicyRefusal, SitePolicy
+from fed_client.training import clip_update, train_privately
+from fed_common import fixedpoint
+from fed_common.accounting import Accountant, charged_epsilon
+from fed_common.errors import MalformedMessageError
+from fed_common.layout import layout_of, load_flat, num_parameters
+from fed_common.ledger import PrivacyLedger
+from fed_common.messages import (
+    AnswerStatement,
+    PlanStatement,
+    PrivacyStatement,
+    Refusal,
+    RoundPlan,
+    refuse_expired,
+    seal,
+    unseal,
+)
+from fed_common.models import ModelSpec, build_model
+from fed_common.names import SiteName, digest_of
+from fed_common.plans import EvaluationTerms, SiteTerms, TrainTerms
+from fed_common.randomness import Randomness
+from fed_common.signing import SigningKey, VerifyingKey
+from fed_common.task import Task
+
+logger = logging.getLogger(__name__)
+
+# A diverged or crafted model could overflow the arithmetic that privacy rests on.
+MAX_ABS_PARAMETER = 1e4
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteIdentity:
+    """Who this site is, and whose plans it follows."""
+
+    name: SiteName
+    key: SigningKey
+    coordinator: VerifyingKey
+
+
+class Site:
+    """One hospital, answering one plan at a time."""
+
+    def __init__(
+        self,
+        identity: SiteIdentity,
+        *,
+        task: Task,
+        dataset: SiteDataset,
+        policy: SitePolicy,
+        ledger: PrivacyLedger,
+        answers: AnswerStore,
+        accountants: Sequence[Accountant],
+        randomness: Randomness,
+    ) -> None:
+        self._identity = identity
+        self._task = task
+        self._dataset = dataset
+        self._policy = policy
+        self._ledger = ledger
+        self._answers = answers
+        self._accountants = accountants
+        self._randomness = randomness
+        self._model_spec = ModelSpec(channels=task.recipe.channels, classes=len(task.classes))
+        self._model = build_model(self._model_spec)
+        self._num_parameters = num_parameters(layout_of(self._model))
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Make a training in progress end at its next step; its charge stays."""
+        self._stopping.set()
+
+    def answer(self, message: bytes) -> bytes:
+        """Return the sealed answer to a sealed plan.
+
+        Raises:
+            TrustError: the plan isn't the coordinator's, or is too old.
+            MalformedMessageError: it is no plan.
+            MachineError: ledger or answer can't be written; nothing was released.
+            TrainingStoppedError: the daemon is stopping.
+        """
+        statement, parameters = unseal(message, PlanStatement, self._identity.coordinator)
+        refuse_expired(statement)
+        plan = statement.plan
+        try:
+            return self._remembered(plan) or self._work(plan, parameters)
+        except PolicyRefusal as refusal:
+            logger.warning("round %d %s: %s", plan.round, plan.phase, refusal)
+            return self._seal(plan, b"", Refusal(code=refusal.code, detail=refusal.detail))
+
+    def _remembered(self, plan: RoundPlan) -> bytes | None:
+        """Return the bytes already given to this very plan."""
+        message = self._answers.find(plan.run, plan.round, plan.phase)
+        if message is None:
+            return None
+        statement, _ = unseal(message, AnswerStatement, self._identity.key.verifying_key)
+        if statement.plan != plan.digest:
+            raise PolicyRefusal(
+                "round-answered-differently", f"round {plan.round} was answered to another plan"
+            )
+        logger.info("round %d %s: asked again, the same bytes are sent", plan.round, plan.phase)
+        return message
+
+    def _work(self, plan: RoundPlan, parameters: bytes) -> bytes:
+        own = self._admit(plan)
+        vector_P = self._check_model(parameters)
+        self._charge(plan)
+        load_flat(self._model, vector_P)
+        match plan.terms:
+            case TrainTerms():
+                body = self._train(plan.terms, own)
+            case EvaluationTerms():
+                counts = release_counts(
+                    self._model,
+                    self._dataset.validation,
+                    plan.terms,
+                    positive=self._task.positive_index,
+                    randomness=self._randomness,
+                )
+                body = counts.to_bytes()
+        message = self._seal(plan, body, None)
+        self._answers.keep(plan.run, plan.round, plan.phase, message)
+        return message
+
+    def _admit(self, plan: RoundPlan) -> SiteTerms:
+        """Return this site's terms if policy, task, order and witness allow the plan."""
+        own = plan.site(self._identity.name)
+        if own is None:
+            raise PolicyRefusal("not-in-cohort", f"{self._identity.name} is not in the plan's cohort")
+        self._policy.check(plan)
+        if plan.task != self._task.digest:
+            raise PolicyRefusal("task-differs", "classes or recipe are not those of this site's task file")
+        if plan.model != self._model_spec.fingerprint:
+            raise PolicyRefusal("model-not-allowed", f"{plan.model} is not the installed model")
+        if self._ledger.charged(plan.run, plan.round, plan.phase):
+            raise PolicyRefusal(
+                "round-charged-without-answer",
+                f"round {plan.round} was charged, and its answer lost in a crash",
+            )
+        latest = max((e.round for e in self._ledger.events if e.run == plan.run), default=0)
+        if plan.round < latest:
+            raise PolicyRefusal("stale-round", f"round {plan.round} is over, {latest} was answered")
+        for witnessed in plan.witnessed:
+            if witnessed.site == self._identity.name and not self._ledger.contains(witnessed.head):
+                raise PolicyRefusal(
+                    "ledger-behind-coordinator",
+                    f"the coordinator has seen {witnessed.head.events} ledger events that are not here",
+                )
+        return own
+
+    def _check_model(self, parameters: bytes) -> NDArray[np.float32]:
+        if len(parameters) != 4 * self._num_parameters:
+            raise MalformedMessageError(f"the model must have {self._num_parameters} float32 parameters")
+        vector_P = np.frombuffer(parameters, dtype="<f4").astype(np.float32)
+        if not np.all(np.abs(vector_P) <= MAX_ABS_PARAMETER):
+            raise PolicyRefusal("model-not-finite", f"a parameter is NaN or beyond {MAX_ABS_PARAMETER:g}")
+        return vector_P
+
+    def _charge(self, plan: RoundPlan) -> None:
+        spend = self._policy.check(plan)
+        self._policy.check_budget(self._ledger.spends, spend, self._accountants)
+        self._ledger.charge(plan.run, plan.round, plan.phase, spend)
+
+    def _train(self, terms: TrainTerms, own: SiteTerms) -> bytes:
+        delta_P = train_privately(
+            self._model,
+            self._dataset.train,
+            terms,
+            patients_public=own.patients,
+            randomness=self._randomness,
+            stop=self._stopping.is_set,
+        )
+        return fixedpoint.to_bytes(fixedpoint.to_fixed(clip_update(delta_P, terms.update_clip)))
+
+    def _seal(self, plan: RoundPlan, body: bytes, refusal: Refusal | None) -> bytes:
+        statement = AnswerStatement(
+            site=self._identity.name,
+            run=plan.run,
+            round=plan.round,
+            phase=plan.phase,
+            plan=plan.digest,
+            body=digest_of(body),
+            refusal=refusal,
+            privacy=self.privacy(),
+        )
+        return seal(statement, body, self._identity.key)
+
+    def privacy(self) -> PrivacyStatement:
+        """Return what this site's patients have given away up to now, over all runs."""
+        spends = self._ledger.spends
+        return PrivacyStatement(
+            epsilon=charged_epsilon(spends, self._policy.delta, self._accountants),
+            delta=self._policy.delta,
+            releases=len(spends),
+            accountant="max of " + ", ".join(accountant.name for accountant in self._accountants),
+            ledger=self._ledger.head,
+        )
