@@ -1,0 +1,216 @@
+"""The seed CNN is the one that was agreed on: its layers are compared with their formulas in plain loops."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from fed_common.errors import ConfigError, MalformedMessageError
+from fed_common.layout import flatten, from_tensors, layout_of, load_flat, num_parameters, to_tensors
+from fed_common.models import ModelSpec, build_model, initial_parameters
+
+XRAYS = ModelSpec(channels=1, classes=2)
+
+
+def weight_and_bias(layer: nn.Module) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    weight, bias = (parameter.detach().numpy() for parameter in layer.parameters())
+    return weight, bias
+
+
+def convolved(
+    image_CHW: NDArray[np.float32], kernel_CHW: NDArray[np.float32], bias: float
+) -> list[list[float]]:
+    """Return bias + sum over c, i, j of x[c, row + i, column + j] * w[c, i, j]; stride 1, no padding."""
+    channels, height, width = kernel_CHW.shape
+    rows, columns = image_CHW.shape[1] - height + 1, image_CHW.shape[2] - width + 1
+    return [
+        [
+            bias
+            + sum(
+                float(image_CHW[c, row + i, column + j]) * float(kernel_CHW[c, i, j])
+                for c in range(channels)
+                for i in range(height)
+                for j in range(width)
+            )
+            for column in range(columns)
+        ]
+        for row in range(rows)
+    ]
+
+
+def pooled(image_HW: list[list[float]]) -> list[list[float]]:
+    """Return the largest of each 2x2 square; an odd last row or column is dropped."""
+    return [
+        [
+            max(image_HW[2 * row + i][2 * column + j] for i in (0, 1) for j in (0, 1))
+            for column in range(len(image_HW[0]) // 2)
+        ]
+        for row in range(len(image_HW) // 2)
+    ]
+
+
+def test_32_pixels_become_30_then_15_then_13_then_6() -> None:
+    sides = []
+    activation_NCHW = torch.zeros(1, 1, 32, 32)
+    for layer in build_model(XRAYS):
+        activation_NCHW = layer(activation_NCHW)
+        if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
+            sides.append(tuple(activation_NCHW.shape[1:]))
+
+    assert sides == [(32, 30, 30), (32, 15, 15), (64, 13, 13), (64, 6, 6)]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_first_convolution_and_pooling_equal_their_formulas(channels: int) -> None:
+    model = build_model(ModelSpec(channels=channels, classes=2))
+    image_CHW = torch.randn(channels, 32, 32)
+    first = model[0]
+
+    by_torch = first(image_CHW[None])[0]
+    weights, biases = weight_and_bias(first)
+    by_hand = convolved(image_CHW.numpy(), weights[5], float(biases[5]))
+
+    np.testing.assert_allclose(by_torch[5].detach().numpy(), by_hand, atol=1e-5)
+    np.testing.assert_allclose(model[2](by_torch)[5].detach().numpy(), pooled(by_hand), atol=1e-5)
+
+
+def test_second_convolution_and_pooling_equal_their_formulas() -> None:
+    second, pool = build_model(XRAYS)[3], build_model(XRAYS)[5]
+    image_CHW = torch.randn(32, 15, 15)
+
+    by_torch = pool(second(image_CHW[None]))[0, 7].detach().numpy()
+    weights, biases = weight_and_bias(second)
+
+    np.testing.assert_allclose(
+        by_torch, pooled(convolved(image_CHW.numpy(), weights[7], float(biases[7]))), atol=1e-5
+    )
+
+
+def test_linear_layer_equals_its_formula() -> None:
+    linear = build_model(XRAYS)[7]
+    features = torch.randn(2304)
+
+    weights, biases = weight_and_bias(linear)
+    by_hand = [
+        float(bias) + sum(float(w) * float(x) for w, x in zip(row, features, strict=True))
+        for row, bias in zip(weights, biases, strict=True)
+    ]
+
+    np.testing.assert_allclose(linear(features).detach().numpy(), by_hand, atol=1e-5)
+
+
+def test_loss_is_minus_the_logarithm_of_the_labels_softmax() -> None:
+    logits, label = [2.0, -1.0, 0.5], 2
+
+    by_hand = -math.log(math.exp(logits[label]) / sum(math.exp(logit) for logit in logits))
+
+    by_torch = functional.cross_entropy(torch.tensor([logits]), torch.tensor([label]))
+    assert float(by_torch) == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_no_softmax_hides_in_the_model() -> None:
+    logits_NK = build_model(XRAYS)(torch.randn(8, 1, 32, 32))
+
+    assert logits_NK.shape == (8, 2)
+    assert not torch.allclose(logits_NK.sum(dim=1), torch.ones(8))
+
+
+def test_number_of_parameters_is_that_of_the_layers() -> None:
+    expected = (9 * 32 + 32) + (32 * 9 * 64 + 64) + (64 * 6 * 6 * 2 + 2)
+
+    assert num_parameters(layout_of(build_model(XRAYS))) == expected == 23426
+
+
+def test_fingerprint_is_readable_and_tells_models_apart() -> None:
+    colour = ModelSpec(channels=3, classes=4)
+
+    assert XRAYS.fingerprint.startswith("seed-cnn-1x32x32-2@")
+    assert colour.fingerprint.startswith("seed-cnn-3x32x32-4@")
+    assert XRAYS.fingerprint.split("@")[1] != colour.fingerprint.split("@")[1]
+    assert XRAYS.fingerprint == ModelSpec(channels=1, classes=2).fingerprint
+
+
+@pytest.mark.parametrize(("channels", "classes"), [(2, 2), (1, 1), (1, 65)])
+def test_impossible_models_are_refused(channels: int, classes: int) -> None:
+    with pytest.raises(ConfigError):
+        ModelSpec(channels=channels, classes=classes)
+
+
+def test_initial_parameters_depend_on_nothing_but_the_seed() -> None:
+    torch.manual_seed(1)
+    first = initial_parameters(XRAYS, seed=7)
+    torch.manual_seed(2)
+
+    assert np.array_equal(first, initial_parameters(XRAYS, seed=7))
+    assert not np.array_equal(first, initial_parameters(XRAYS, seed=8))
+
+
+def test_initial_parameters_fill_torchs_bounds_layer_by_layer() -> None:
+    layout = layout_of(build_model(XRAYS))
+    tensors = to_tensors(initial_parameters(XRAYS, seed=7), layout)
+
+    for name, fan_in in (("0.weight", 9), ("3.weight", 288), ("7.weight", 2304)):
+        assert 0.9 < np.abs(tensors[name]).max() * math.sqrt(fan_in) <= 1 + 1e-6
+
+
+def test_flat_vector_and_model_are_each_others_inverse() -> None:
+    model = build_model(XRAYS)
+    vector_P = initial_parameters(XRAYS, seed=3)
+
+    load_flat(model, vector_P)
+
+    assert np.array_equal(flatten(model), vector_P)
+
+
+def test_loading_keeps_no_tie_to_the_vector() -> None:
+    model = build_model(XRAYS)
+    vector_P = initial_parameters(XRAYS, seed=3)
+    load_flat(model, vector_P)
+
+    vector_P[:] = 0
+    flatten(model)[:] = 0
+
+    assert np.array_equal(flatten(model), initial_parameters(XRAYS, seed=3))
+
+
+def test_flat_vector_and_named_tensors_are_each_others_inverse() -> None:
+    layout = layout_of(build_model(XRAYS))
+    vector_P = initial_parameters(XRAYS, seed=3)
+
+    tensors = to_tensors(vector_P, layout)
+
+    assert {name: tensor.shape for name, tensor in tensors.items()} == dict(layout)
+    assert np.array_equal(from_tensors(tensors, layout), vector_P)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e39])
+def test_a_parameter_that_is_no_finite_float32_is_refused(bad: float) -> None:
+    vector_P = np.zeros(23426)
+    vector_P[-1] = bad
+
+    with pytest.raises(MalformedMessageError):
+        load_flat(build_model(XRAYS), vector_P)
+
+
+@pytest.mark.parametrize("shape", [(23425,), (23427,), (1, 23426)])
+def test_a_vector_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(MalformedMessageError):
+        load_flat(build_model(XRAYS), np.zeros(shape))
+
+
+def test_tensors_of_another_layout_are_refused() -> None:
+    layout = layout_of(build_model(XRAYS))
+    tensors = to_tensors(initial_parameters(XRAYS, seed=3), layout)
+    tensors["0.bias"] = np.zeros(31, dtype=np.float32)
+
+    with pytest.raises(MalformedMessageError):
+        from_tensors(tensors, layout)
+
+
+def test_a_model_whose_buffers_would_leak_has_no_layout() -> None:
+    with pytest.raises(ConfigError, match="running_mean"):
+        layout_of(nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)))
