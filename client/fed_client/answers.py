@@ -1,4 +1,4 @@
-"""The answers a site has given, kept so that a plan asked twice gets the same bytes and costs nothing more."""
+"""The answers a site has given, kept so that a plan asked twice gets the same bytes at no cost."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -16,7 +16,7 @@ from fed_common.plans import EvaluationTerms, TrainTerms
 MAX_DELTA = 1e-5
 
 
-class PolicyRefusal(PrivacyError):  # noqa: N818 - a refusal is an answer to the coordinator, not a fault
+class PolicyRefusal(PrivacyError):
     """The plan asks for more than the hospital allows; the code travels to the coordinator."""
 
     def __init__(self, code: RefusalCode, detail: str) -> None:
@@ -73,7 +73,7 @@ class SitePolicy:
         """
         if not self.delta <= 1 / (10 * patients):
             raise ConfigError(
-                f"policy.delta must be at most 1/(10 x patients) = {1 / (10 * patients):.2g}, got {self.delta:g}"
+                f"policy.delta must be at most 1/(10 x patients) = {0.1 / patients:.2g}, got {self.delta:g}"
             )
 
     def check(self, plan: RoundPlan) -> Spend:

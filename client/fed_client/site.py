@@ -63,30 +63,21 @@ class SiteIdentity:
     coordinator: VerifyingKey
 
 
+@dataclass(kw_only=True)
 class Site:
     """One hospital, answering one plan at a time."""
 
-    def __init__(
-        self,
-        identity: SiteIdentity,
-        *,
-        task: Task,
-        dataset: SiteDataset,
-        policy: SitePolicy,
-        ledger: PrivacyLedger,
-        answers: AnswerStore,
-        accountants: Sequence[Accountant],
-        randomness: Randomness,
-    ) -> None:
-        self._identity = identity
-        self._task = task
-        self._dataset = dataset
-        self._policy = policy
-        self._ledger = ledger
-        self._answers = answers
-        self._accountants = accountants
-        self._randomness = randomness
-        self._model_spec = ModelSpec(channels=task.recipe.channels, classes=len(task.classes))
+    identity: SiteIdentity
+    task: Task
+    dataset: SiteDataset
+    policy: SitePolicy
+    ledger: PrivacyLedger
+    answers: AnswerStore
+    accountants: Sequence[Accountant]
+    randomness: Randomness
+
+    def __post_init__(self) -> None:
+        self._model_spec = ModelSpec(channels=self.task.recipe.channels, classes=len(self.task.classes))
         self._model = build_model(self._model_spec)
         self._num_parameters = num_parameters(layout_of(self._model))
         self._stopping = threading.Event()
@@ -104,7 +95,7 @@ class Site:
             MachineError: ledger or answer can't be written; nothing was released.
             TrainingStoppedError: the daemon is stopping.
         """
-        statement, parameters = unseal(message, PlanStatement, self._identity.coordinator)
+        statement, parameters = unseal(message, PlanStatement, self.identity.coordinator)
         refuse_expired(statement)
         plan = statement.plan
         try:
@@ -115,10 +106,10 @@ class Site:
 
     def _remembered(self, plan: RoundPlan) -> bytes | None:
         """Return the bytes already given to this very plan."""
-        message = self._answers.find(plan.run, plan.round, plan.phase)
+        message = self.answers.find(plan.run, plan.round, plan.phase)
         if message is None:
             return None
-        statement, _ = unseal(message, AnswerStatement, self._identity.key.verifying_key)
+        statement, _ = unseal(message, AnswerStatement, self.identity.key.verifying_key)
         if statement.plan != plan.digest:
             raise PolicyRefusal(
                 "round-answered-differently", f"round {plan.round} was answered to another plan"
@@ -133,40 +124,41 @@ class Site:
         load_flat(self._model, vector_P)
         match plan.terms:
             case TrainTerms():
-                body = self._train(plan.terms, own)
+                values = self._train(plan.terms, own)
             case EvaluationTerms():
                 counts = release_counts(
                     self._model,
-                    self._dataset.validation,
+                    self.dataset.validation,
                     plan.terms,
-                    positive=self._task.positive_index,
-                    randomness=self._randomness,
+                    positive=self.task.positive_index,
+                    randomness=self.randomness,
                 )
-                body = counts.to_bytes()
+                values = counts.to_vector()
+        body = fixedpoint.to_bytes(fixedpoint.to_fixed(values))
         message = self._seal(plan, body, None)
-        self._answers.keep(plan.run, plan.round, plan.phase, message)
+        self.answers.keep(plan.run, plan.round, plan.phase, message)
         return message
 
     def _admit(self, plan: RoundPlan) -> SiteTerms:
         """Return this site's terms if policy, task, order and witness allow the plan."""
-        own = plan.site(self._identity.name)
+        own = plan.site(self.identity.name)
         if own is None:
-            raise PolicyRefusal("not-in-cohort", f"{self._identity.name} is not in the plan's cohort")
-        self._policy.check(plan)
-        if plan.task != self._task.digest:
+            raise PolicyRefusal("not-in-cohort", f"{self.identity.name} is not in the plan's cohort")
+        self.policy.check(plan)
+        if plan.task != self.task.digest:
             raise PolicyRefusal("task-differs", "classes or recipe are not those of this site's task file")
         if plan.model != self._model_spec.fingerprint:
             raise PolicyRefusal("model-not-allowed", f"{plan.model} is not the installed model")
-        if self._ledger.charged(plan.run, plan.round, plan.phase):
+        if self.ledger.charged(plan.run, plan.round, plan.phase):
             raise PolicyRefusal(
                 "round-charged-without-answer",
                 f"round {plan.round} was charged, and its answer lost in a crash",
             )
-        latest = max((e.round for e in self._ledger.events if e.run == plan.run), default=0)
+        latest = max((e.round for e in self.ledger.events if e.run == plan.run), default=0)
         if plan.round < latest:
             raise PolicyRefusal("stale-round", f"round {plan.round} is over, {latest} was answered")
         for witnessed in plan.witnessed:
-            if witnessed.site == self._identity.name and not self._ledger.contains(witnessed.head):
+            if witnessed.site == self.identity.name and not self.ledger.contains(witnessed.head):
                 raise PolicyRefusal(
                     "ledger-behind-coordinator",
                     f"the coordinator has seen {witnessed.head.events} ledger events that are not here",
@@ -182,24 +174,24 @@ class Site:
         return vector_P
 
     def _charge(self, plan: RoundPlan) -> None:
-        spend = self._policy.check(plan)
-        self._policy.check_budget(self._ledger.spends, spend, self._accountants)
-        self._ledger.charge(plan.run, plan.round, plan.phase, spend)
+        spend = self.policy.check(plan)
+        self.policy.check_budget(self.ledger.spends, spend, self.accountants)
+        self.ledger.charge(plan.run, plan.round, plan.phase, spend)
 
-    def _train(self, terms: TrainTerms, own: SiteTerms) -> bytes:
+    def _train(self, terms: TrainTerms, own: SiteTerms) -> NDArray[np.float64]:
         delta_P = train_privately(
             self._model,
-            self._dataset.train,
+            self.dataset.train,
             terms,
             patients_public=own.patients,
-            randomness=self._randomness,
+            randomness=self.randomness,
             stop=self._stopping.is_set,
         )
-        return fixedpoint.to_bytes(fixedpoint.to_fixed(clip_update(delta_P, terms.update_clip)))
+        return clip_update(delta_P, terms.update_clip)
 
     def _seal(self, plan: RoundPlan, body: bytes, refusal: Refusal | None) -> bytes:
         statement = AnswerStatement(
-            site=self._identity.name,
+            site=self.identity.name,
             run=plan.run,
             round=plan.round,
             phase=plan.phase,
@@ -208,15 +200,15 @@ class Site:
             refusal=refusal,
             privacy=self.privacy(),
         )
-        return seal(statement, body, self._identity.key)
+        return seal(statement, body, self.identity.key)
 
     def privacy(self) -> PrivacyStatement:
         """Return what this site's patients have given away up to now, over all runs."""
-        spends = self._ledger.spends
+        spends = self.ledger.spends
         return PrivacyStatement(
-            epsilon=charged_epsilon(spends, self._policy.delta, self._accountants),
-            delta=self._policy.delta,
+            epsilon=charged_epsilon(spends, self.policy.delta, self.accountants),
+            delta=self.policy.delta,
             releases=len(spends),
-            accountant="max of " + ", ".join(accountant.name for accountant in self._accountants),
-            ledger=self._ledger.head,
+            accountant="max of " + ", ".join(accountant.name for accountant in self.accountants),
+            ledger=self.ledger.head,
         )

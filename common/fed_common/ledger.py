@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from fed_common import canonical
+from fed_common import canonical, signed_fact
 from fed_common.accounting import Spend
 from fed_common.errors import LedgerError, MalformedMessageError, TrustError
 from fed_common.files import append_durably, exclusive, write_atomically
@@ -25,7 +25,6 @@ from fed_common.names import Digest, RunId, SiteName, digest_of
 from fed_common.plans import Phase
 from fed_common.signing import SigningKey, VerifyingKey
 
-LINE_TYPE = "application/vnd.fed.ledger-line.v1+json"
 GENESIS = Digest("0" * 64)
 
 
@@ -62,12 +61,6 @@ class LedgerSubject:
     site: SiteName
     dataset: Digest
     policy: Digest
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Line:
-    event: LedgerEvent
-    signature: str
 
 
 class PrivacyLedger:
@@ -155,7 +148,7 @@ class PrivacyLedger:
             spend=spend,
             previous=self.head.digest,
         )
-        line = _sign_line(event, self._key)
+        line = signed_fact.sign(event, self._key) + b"\n"
         append_durably(self._path, line)
         self._events.append(event)
         self._digests.append(digest_of(line))
@@ -187,21 +180,13 @@ def read_events(lines: Sequence[bytes], key: VerifyingKey) -> Iterator[LedgerEve
     previous = GENESIS
     for seq, raw in enumerate(lines):
         try:
-            line = canonical.decode(raw.removesuffix(b"\n"), _Line)
-            key.verify(
-                bytes.fromhex(line.signature), payload_type=LINE_TYPE, payload=canonical.encode(line.event)
-            )
-        except (MalformedMessageError, TrustError, ValueError) as error:
+            event = signed_fact.verify(raw.removesuffix(b"\n"), LedgerEvent, key)
+        except (MalformedMessageError, TrustError) as error:
             raise LedgerError(f"ledger event {seq}: altered, or not signed by this site") from error
-        if (line.event.seq, line.event.previous) != (seq, previous):
+        if (event.seq, event.previous) != (seq, previous):
             raise LedgerError(f"ledger event {seq}: does not follow the event before it")
         previous = digest_of(raw)
-        yield line.event
-
-
-def _sign_line(event: LedgerEvent, key: SigningKey) -> bytes:
-    signature = key.sign(payload_type=LINE_TYPE, payload=canonical.encode(event))
-    return canonical.encode(_Line(event=event, signature=signature.hex())) + b"\n"
+        yield event
 
 
 def _read_lines(path: Path) -> tuple[list[bytes], bytes]:

@@ -1,7 +1,7 @@
 """What travels between coordinator and sites: signed statements, each with the digest of the bytes beside it.
 
-Layout of a message: magic, length of the statement, statement (canonical JSON), 64-byte signature, body.
-The statement names the body's digest, so that one signature covers both and the body is never copied.
+Layout of a message: magic, length of the signed statement, signed statement, body. The statement names the
+body's digest, so that one signature covers both.
 """
 
 import struct
@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from fed_common import canonical
+from fed_common import canonical, signed_fact
 from fed_common.errors import MalformedMessageError, TrustError
 from fed_common.ledger import LedgerHead
 from fed_common.names import Digest, RunId, SiteName, digest_of
@@ -18,7 +18,6 @@ from fed_common.signing import SigningKey, VerifyingKey
 
 MAGIC = b"FED1"
 MAX_STATEMENT_BYTES = 1 << 20
-SIGNATURE_BYTES = 64
 _PREFIX = struct.Struct("<4sI")
 
 RefusalCode = Literal[
@@ -129,9 +128,8 @@ Statement = TypeVar("Statement", PlanStatement, AnswerStatement)
 
 def seal(statement: PlanStatement | AnswerStatement, body: bytes, key: SigningKey) -> bytes:
     """Return the signed message; `statement.body` must be the digest of `body`."""
-    header = canonical.encode(statement)
-    signature = key.sign(payload_type=_payload_type(type(statement)), payload=header)
-    return b"".join((_PREFIX.pack(MAGIC, len(header)), header, signature, body))
+    header = signed_fact.sign(statement, key)
+    return b"".join((_PREFIX.pack(MAGIC, len(header)), header, body))
 
 
 def unseal(message: bytes, kind: type[Statement], key: VerifyingKey) -> tuple[Statement, bytes]:
@@ -147,13 +145,10 @@ def unseal(message: bytes, kind: type[Statement], key: VerifyingKey) -> tuple[St
     if magic != MAGIC:
         raise MalformedMessageError("message has another format or version")
     start = _PREFIX.size
-    if length > MAX_STATEMENT_BYTES or len(message) < start + length + SIGNATURE_BYTES:
+    if length > MAX_STATEMENT_BYTES or len(message) < start + length:
         raise MalformedMessageError("message is cut short")
-    header = message[start : start + length]
-    signature = message[start + length : start + length + SIGNATURE_BYTES]
-    body = message[start + length + SIGNATURE_BYTES :]
-    key.verify(signature, payload_type=_payload_type(kind), payload=header)
-    statement = canonical.decode(header, kind)
+    statement = signed_fact.verify(message[start : start + length], kind, key)
+    body = message[start + length :]
     if digest_of(body) != statement.body:
         raise MalformedMessageError("message's body is not the one that was signed")
     return statement, body
@@ -168,7 +163,3 @@ def refuse_expired(statement: PlanStatement, *, now: float | None = None) -> Non
     late_s = (time.time() if now is None else now) - statement.expires
     if late_s > 0:
         raise TrustError(f"the plan expired {late_s:.0f} s ago: replayed, or a clock is wrong")
-
-
-def _payload_type(kind: type[object]) -> str:
-    return f"application/vnd.fed.{kind.__name__}.v1+json"

@@ -9,7 +9,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from fed_common.errors import DataError, MalformedMessageError
+from fed_common.errors import DataError
 
 Z_95 = 1.959964
 
@@ -54,22 +54,14 @@ class EvaluationCounts:
             noise_std=sqrt(self.noise_std**2 + other.noise_std**2),
         )
 
-    def to_bytes(self) -> bytes:
-        """Return the histogram as little-endian float64, negatives first."""
-        return np.concatenate((self.negatives_B, self.positives_B)).astype("<f8").tobytes()
+    def to_vector(self) -> NDArray[np.float64]:
+        """Return the histogram as one vector, negatives first."""
+        return np.concatenate((self.negatives_B, self.positives_B))
 
     @classmethod
-    def from_bytes(cls, raw: bytes, *, bins: int, noise_std: float) -> "EvaluationCounts":
-        """Return the histogram in `raw`.
-
-        Raises:
-            MalformedMessageError: another length, or a count that isn't finite.
-        """
-        if len(raw) != 2 * bins * 8:
-            raise MalformedMessageError(f"{bins} bins need {16 * bins} bytes, got {len(raw)}")
-        counts = np.frombuffer(raw, dtype="<f8").astype(np.float64)
-        if not np.all(np.abs(counts) < 1e12):
-            raise MalformedMessageError("a count is not finite")
+    def from_vector(cls, counts: NDArray[np.float64], *, noise_std: float) -> "EvaluationCounts":
+        """Return the histogram that `to_vector` laid out."""
+        bins = len(counts) // 2
         return cls(negatives_B=counts[:bins], positives_B=counts[bins:], noise_std=noise_std)
 
     def auc(self) -> Estimate | None:

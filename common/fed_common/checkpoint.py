@@ -1,0 +1,130 @@
+"""The model as it leaves the coordinator: parameters in safetensors, facts in a signed manifest beside them.
+
+A checkpoint is a folder `NNNN/` with `model.safetensors` and `manifest.json`. It is written aside, synced and
+renamed as a whole; each manifest names the one before it, so that the chain can't be shortened or reordered.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_safetensors
+from safetensors.numpy import save as save_safetensors
+
+from fed_common import canonical, signed_fact
+from fed_common.errors import MachineError, MalformedMessageError, TrustError
+from fed_common.files import sync_folder, write_atomically
+from fed_common.layout import from_tensors, layout_of, to_tensors
+from fed_common.messages import PrivacyStatement
+from fed_common.models import ModelSpec, build_model
+from fed_common.names import Digest, RunId, SiteName, digest_of
+from fed_common.plans import TrainTerms
+from fed_common.scoring import TestFigures
+from fed_common.signing import SigningKey, VerifyingKey
+
+MODEL_FILE = "model.safetensors"
+MANIFEST_FILE = "manifest.json"
+FIRST = Digest("0" * 64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SitePrivacy:
+    """What one site stated with its last answer."""
+
+    site: SiteName
+    privacy: PrivacyStatement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The signed facts about one checkpoint."""
+
+    version: Literal[1] = 1
+    run: RunId
+    round: int
+    rounds: int
+    settings: Digest
+    task: Digest
+    classes: tuple[str, ...]
+    positive: str
+    model: str
+    parameters: Digest
+    file: Digest
+    terms: TrainTerms
+    sites: tuple[SitePrivacy, ...]
+    test: TestFigures | None
+    previous: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Parameters with the manifest that vouches for them."""
+
+    manifest: Manifest
+    parameters_P: NDArray[np.float32]
+
+    @property
+    def digest(self) -> Digest:
+        """Identify the checkpoint for the manifest that follows it."""
+        return digest_of(canonical.encode(self.manifest))
+
+
+def parameter_bytes(parameters_P: NDArray[np.float32]) -> bytes:
+    """Return the little-endian bytes that travel and whose digest a plan names."""
+    return parameters_P.astype("<f4").tobytes()
+
+
+def encode_model(parameters_P: NDArray[np.float32], spec: ModelSpec) -> bytes:
+    """Return the parameters as a safetensors file of named tensors."""
+    return save_safetensors(to_tensors(parameters_P, layout_of(build_model(spec))))
+
+
+def publish(folder: Path, checkpoint: Checkpoint, model: bytes, key: SigningKey) -> None:
+    """Put the signed checkpoint into `folder`, whole or not at all.
+
+    Raises:
+        MachineError: it can't be written; what was published before is untouched.
+    """
+    target = folder / f"{checkpoint.manifest.round:04d}"
+    aside = folder / f".{target.name}.partial"
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        write_atomically(aside / MODEL_FILE, model)
+        write_atomically(aside / MANIFEST_FILE, signed_fact.sign(checkpoint.manifest, key))
+        aside.rename(target)
+        sync_folder(folder)
+    except OSError as error:
+        raise MachineError(f"{target}: can't be written ({error.strerror})") from error
+
+
+def load(folder: Path, spec: ModelSpec, key: VerifyingKey) -> Checkpoint:
+    """Return the checkpoint in `folder`, verified before anything in it is used.
+
+    Raises:
+        TrustError: the manifest isn't signed by `key`, or the model isn't the one it names.
+        MalformedMessageError: the files have another form.
+    """
+    try:
+        signed = (folder / MANIFEST_FILE).read_bytes()
+        model = (folder / MODEL_FILE).read_bytes()
+    except OSError as error:
+        raise TrustError(f"{folder}: not a whole checkpoint ({error.strerror})") from error
+    manifest = signed_fact.verify(signed, Manifest, key)
+    if digest_of(model) != manifest.file:
+        raise TrustError(f"{folder / MODEL_FILE}: not the file that the manifest names")
+    try:
+        tensors = load_safetensors(model)
+    except SafetensorError as error:
+        raise MalformedMessageError(f"{folder / MODEL_FILE}: not a safetensors file") from error
+    parameters_P = from_tensors(tensors, layout_of(build_model(spec)))
+    return Checkpoint(manifest=manifest, parameters_P=parameters_P)
+
+
+def latest(folder: Path) -> Path | None:
+    """Return the folder of the last published checkpoint; half-written ones don't count."""
+    published = sorted(path for path in folder.glob("[0-9][0-9][0-9][0-9]") if path.is_dir())
+    return published[-1] if published else None

@@ -1,0 +1,109 @@
+"""Folds the sites' answers into one result while they come, in the memory of one model.
+
+A rule is settings; what it has gathered lives in an `OpenRound` and ends with the round.
+
+FedAvg: McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data" (2017).
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fed_common import fixedpoint
+from fed_common.messages import RoundPlan
+from fed_common.metrics import EvaluationCounts
+from fed_common.names import SiteName
+from fed_common.plans import TrainTerms
+from fed_server.screening import Contribution
+
+ResultT_co = TypeVar("ResultT_co", covariant=True)
+
+
+class OpenRound(Protocol[ResultT_co]):
+    """One round's running result."""
+
+    def fold(self, contribution: Contribution) -> None:
+        """Add what a site contributed and screening let through; each site once."""
+        ...
+
+    def close(self) -> ResultT_co:
+        """Return the result of all that was folded."""
+        ...
+
+
+class AggregationRule(Protocol[ResultT_co]):
+    """How contributions become one result."""
+
+    def open(self, plan: RoundPlan) -> OpenRound[ResultT_co]:
+        """Start a round with nothing in it."""
+        ...
+
+
+@dataclass(frozen=True)
+class WeightedMean:
+    """FedAvg: the mean of the updates, weighted by the sites' public size classes."""
+
+    num_parameters: int
+
+    def open(self, plan: RoundPlan) -> "OpenWeightedMean":
+        """Start a round.
+
+        Raises:
+            ConfigError: the plan's clip and weights could overflow the sum.
+        """
+        weights = {site.name: site.patients for site in plan.cohort}
+        if isinstance(plan.terms, TrainTerms):
+            fixedpoint.refuse_overflow(
+                largest_value=plan.terms.update_clip * 1.01, total_weight=sum(weights.values())
+            )
+        return OpenWeightedMean(weights, self.num_parameters)
+
+
+class OpenWeightedMean:
+    """The running sum of weight x update, exact in whatever order the sites answer."""
+
+    def __init__(self, weights: dict[SiteName, int], num_parameters: int) -> None:
+        self._weights = weights
+        self._sum_P = np.zeros(num_parameters, dtype=np.int64)
+        self._total_weight = 0
+
+    def fold(self, contribution: Contribution) -> None:
+        """Add one site's update with its enrolled weight."""
+        weight = self._weights[contribution.site]
+        self._sum_P += weight * contribution.values
+        self._total_weight += weight
+
+    def close(self) -> NDArray[np.float64]:
+        """Return the weighted mean update."""
+        return fixedpoint.from_fixed(self._sum_P) / self._total_weight
+
+
+@dataclass(frozen=True)
+class CountsBySite:
+    """Evaluation: each site's noised histogram; they are additive."""
+
+    noise_std: float
+
+    def open(self, plan: RoundPlan) -> "OpenCounts":
+        """Start a round."""
+        return OpenCounts(self.noise_std)
+
+
+class OpenCounts:
+    """The histograms gathered so far."""
+
+    def __init__(self, noise_std: float) -> None:
+        self._noise_std = noise_std
+        self._counts: dict[SiteName, EvaluationCounts] = {}
+
+    def fold(self, contribution: Contribution) -> None:
+        """Add one site's histogram."""
+        self._counts[contribution.site] = EvaluationCounts.from_vector(
+            fixedpoint.from_fixed(contribution.values), noise_std=self._noise_std
+        )
+
+    def close(self) -> dict[SiteName, EvaluationCounts]:
+        """Return each site's histogram."""
+        return self._counts

@@ -1,0 +1,70 @@
+"""One phase of one round, the same in service and simulation: seal, ask, screen, fold."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic
+
+from fed_common.messages import PlanStatement, PrivacyStatement, RoundPlan, seal
+from fed_common.names import SiteName, digest_of
+from fed_common.signing import SigningKey, VerifyingKey
+from fed_server.aggregation import AggregationRule, ResultT_co
+from fed_server.exchange import Exchange, Question
+from fed_server.screening import SiteFailure, SiteReply, screen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coordinator:
+    """Who asks, through which exchange, whose signatures count, and how many answers how soon are enough."""
+
+    key: SigningKey
+    site_keys: Mapping[SiteName, VerifyingKey]
+    exchange: Exchange
+    quorum: int
+    deadline_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundOutcome(Generic[ResultT_co]):
+    """What a phase gave: a result if a quorum answered, and what became of every site."""
+
+    result: ResultT_co | None
+    answered: Mapping[SiteName, PrivacyStatement]
+    failures: tuple[SiteFailure, ...]
+
+
+def run_round(
+    plan: RoundPlan,
+    parameters: bytes,
+    rule: AggregationRule[ResultT_co],
+    *,
+    coordinator: Coordinator,
+    on_reply: Callable[[SiteReply], None],
+) -> RoundOutcome[ResultT_co]:
+    """Ask the whole cohort and return what came of it; a failing site is a value, never an exception."""
+    statement = PlanStatement(
+        plan=plan, expires=int(time.time() + deadline_s) + 1, body=digest_of(parameters)
+    )
+    question = Question(
+        run=plan.run,
+        round=plan.round,
+        phase=plan.phase,
+        sites=tuple(site.name for site in plan.cohort),
+        payload=seal(statement, parameters, coordinator.key),
+        deadline_s=coordinator.deadline_s,
+    )
+    open_round = rule.open(plan)
+    answered: dict[SiteName, PrivacyStatement] = {}
+    failures: list[SiteFailure] = []
+    for answer in coordinator.exchange.ask(question):
+        if answer.site in answered:
+            continue  # the first answer counts
+        reply = screen(answer, plan, coordinator.site_keys[answer.site], num_parameters=len(parameters) // 4)
+        if isinstance(reply, SiteFailure):
+            failures.append(reply)
+        else:
+            open_round.fold(reply)
+            answered[reply.site] = reply.privacy
+        on_reply(reply)
+    result = open_round.close() if len(answered) >= coordinator.quorum else None
+    return RoundOutcome(result=result, answered=answered, failures=tuple(failures))

@@ -1,0 +1,88 @@
+"""Decides what of a site's answer may be used at all, before anything is folded.
+
+An answer is opened in this order: signature of that very site, the plan it belongs to, refusal, size, values.
+One bad site is left out and named; it can't end the round.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fed_common import fixedpoint
+from fed_common.errors import MalformedMessageError, TrustError
+from fed_common.messages import AnswerStatement, PrivacyStatement, RefusalCode, RoundPlan, unseal
+from fed_common.names import SiteName
+from fed_common.plans import EvaluationTerms, TrainTerms
+from fed_common.signing import VerifyingKey
+from fed_server.exchange import Answer, NoAnswer, Silence
+
+# Encoding rounds each of P values by at most half a step; the norm of that stays far below this.
+_NORM_SLACK = 1e-3
+
+FailureCode = Silence | RefusalCode | Literal["untrusted", "malformed", "wrong-plan", "norm-beyond-clip"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteFailure:
+    """A site that adds nothing to this round, and why; `privacy` is known where the site itself refused."""
+
+    site: SiteName
+    code: FailureCode
+    detail: str = ""
+    privacy: PrivacyStatement | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contribution:
+    """What a site adds to this phase: its noised update or histogram, in fixed point."""
+
+    site: SiteName
+    values: NDArray[np.int64]
+    privacy: PrivacyStatement
+
+
+SiteReply = Contribution | SiteFailure
+
+
+def screen(
+    answer: Answer | NoAnswer, plan: RoundPlan, key: VerifyingKey, *, num_parameters: int
+) -> SiteReply:
+    """Return what the answer is worth: a usable reply, or a failure that names the reason."""
+    match answer:
+        case NoAnswer(site=site, reason=reason):
+            return SiteFailure(site=site, code=reason)
+        case Answer(site=site, payload=payload):
+            try:
+                return _open(site, payload, plan, key, num_parameters=num_parameters)
+            except TrustError as error:
+                return SiteFailure(site=site, code="untrusted", detail=str(error))
+            except MalformedMessageError as error:
+                return SiteFailure(site=site, code="malformed", detail=str(error))
+
+
+def _open(
+    site: SiteName, payload: bytes, plan: RoundPlan, key: VerifyingKey, *, num_parameters: int
+) -> SiteReply:
+    statement, body = unseal(payload, AnswerStatement, key)
+    if statement.site != site:
+        return SiteFailure(site=site, code="untrusted", detail=f"it signed as {statement.site}")
+    if statement.plan != plan.digest:
+        return SiteFailure(site=site, code="wrong-plan", detail=f"it answers round {statement.round}")
+    privacy = statement.privacy
+    if statement.refusal is not None:
+        return SiteFailure(
+            site=site, code=statement.refusal.code, detail=statement.refusal.detail, privacy=privacy
+        )
+    match plan.terms:
+        case TrainTerms(update_clip=clip):
+            values = fixedpoint.from_bytes(body, size=num_parameters)
+            norm = float(np.linalg.norm(fixedpoint.from_fixed(values)))
+            if not norm <= clip * (1 + _NORM_SLACK):
+                return SiteFailure(
+                    site=site, code="norm-beyond-clip", detail=f"norm {norm:.3g}, at most {clip:g}"
+                )
+        case EvaluationTerms(bins=bins):
+            values = fixedpoint.from_bytes(body, size=2 * bins)
+    return Contribution(site=site, values=values, privacy=privacy)
