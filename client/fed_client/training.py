@@ -139,7 +139,7 @@ def _sample(images_of: list[Picked], dp: DpTerms, randomness: Randomness) -> lis
     mask = randomness.poisson_mask(len(images_of), rate=dp.sampling_rate)
     drawn = [images_of[patient] for patient in np.flatnonzero(mask)]
     most = dp.max_images_per_patient
-    return [indices[randomness.choose(len(indices), most=most)] for indices in drawn if len(indices)]
+    return [indices[randomness.choose(len(indices), most=most)] for indices in drawn]
 
 
 def _noised(sum_P: NDArray[np.float64], dp: DpTerms, randomness: Randomness) -> NDArray[np.float64]:

@@ -1,0 +1,264 @@
+"""What a round of private training promises: arithmetic of SGD, one patient's bounded weight, and noise."""
+
+from itertools import count
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tests.client.fake_randomness import FakeRandomness
+from torch import nn
+from torch.nn import functional
+
+from fed_client.dataset import LabelledImages
+from fed_client.training import (
+    TrainingStoppedError,
+    clip_update,
+    clipped_sum,
+    patient_gradients,
+    per_image_gradients,
+    train_privately,
+)
+from fed_common.errors import PrivacyError
+from fed_common.layout import flatten, load_flat
+from fed_common.models import ModelSpec, build_model, initial_parameters
+from fed_common.plans import DpTerms, TrainTerms
+from fed_common.randomness import Randomness, SystemRandomness
+
+# Shape letters: N images, C channels, H rows, W columns, S patients, P parameters of the flattened model.
+
+NO_CLIP = 1e3
+
+
+def seed_cnn() -> nn.Module:
+    spec = ModelSpec(channels=1, classes=2)
+    model = build_model(spec)
+    load_flat(model, initial_parameters(spec, seed=0))
+    return model
+
+
+def images_of(patients: list[int]) -> LabelledImages:
+    """Return one random image per entry; the entry says whose it is."""
+    generator = torch.Generator().manual_seed(len(patients))
+    return LabelledImages(
+        images_NCHW=torch.randn(len(patients), 1, 32, 32, generator=generator),
+        labels_N=torch.randint(0, 2, (len(patients),), generator=generator),
+        patients_N=torch.tensor(patients),
+        num_patients=max(patients) + 1,
+    )
+
+
+def terms(
+    *,
+    steps: int = 1,
+    clip_norm: float = NO_CLIP,
+    rate: float = 1.0,
+    momentum: float = 0.0,
+    noise: float = 1e-6,
+) -> TrainTerms:
+    """Return terms whose default noise is so small that its grid doesn't show in the arithmetic."""
+    dp = DpTerms(
+        noise_multiplier=noise,
+        clip_norm=clip_norm,
+        sampling_rate=rate,
+        steps=steps,
+        max_images_per_patient=4,
+    )
+    return TrainTerms(dp=dp, learning_rate=0.1, momentum=momentum, update_clip=10.0)
+
+
+def train(
+    images: LabelledImages, asked: TrainTerms, randomness: Randomness, *, patients_public: int = 10
+) -> NDArray[np.float64]:
+    return train_privately(
+        seed_cnn(),
+        images,
+        asked,
+        patients_public=patients_public,
+        randomness=randomness,
+        stop=lambda: False,
+    )
+
+
+def mean_gradient(model: nn.Module, images: LabelledImages, chosen_N: torch.Tensor) -> NDArray[np.float64]:
+    """Return the gradient of the chosen images' mean loss by torch's own differentiation."""
+    loss = functional.cross_entropy(model(images.images_NCHW[chosen_N]), images.labels_N[chosen_N])
+    gradients = torch.autograd.grad(loss, list(model.parameters()))
+    return torch.cat([gradient.flatten() for gradient in gradients]).double().numpy()
+
+
+def sum_over(images: LabelledImages, *, clip_norm: float) -> NDArray[np.float64]:
+    picked = [np.flatnonzero(images.patients_N.numpy() == patient) for patient in range(images.num_patients)]
+    return clipped_sum(per_image_gradients(seed_cnn()), images, picked, clip_norm=clip_norm)
+
+
+def without_last(images: LabelledImages) -> LabelledImages:
+    """Return the images without the last patient, who has one image."""
+    return LabelledImages(
+        images_NCHW=images.images_NCHW[:-1],
+        labels_N=images.labels_N[:-1],
+        patients_N=images.patients_N[:-1],
+        num_patients=images.num_patients - 1,
+    )
+
+
+def test_without_noise_and_clipping_a_step_is_plain_sgd() -> None:
+    images = images_of(list(range(10)))
+
+    delta_P = train(images, terms(), FakeRandomness())
+
+    np.testing.assert_allclose(delta_P, -0.1 * mean_gradient(seed_cnn(), images, torch.arange(10)), atol=1e-6)
+
+
+def test_momentum_equals_torchs_sgd_over_several_steps() -> None:
+    images = images_of(list(range(10)))
+    model = seed_cnn()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
+    for _ in range(3):
+        optimizer.zero_grad()
+        torch.autograd.backward(functional.cross_entropy(model(images.images_NCHW), images.labels_N))
+        optimizer.step()
+
+    delta_P = train(images, terms(steps=3, momentum=0.5), FakeRandomness())
+
+    np.testing.assert_allclose(delta_P, flatten(model) - flatten(seed_cnn()), atol=1e-6)
+
+
+def test_the_divisor_is_public_and_not_the_number_of_patients() -> None:
+    images = images_of(list(range(10)))
+
+    by_ten = train(images, terms(), FakeRandomness(), patients_public=10)
+    by_forty = train(images, terms(), FakeRandomness(), patients_public=40)
+
+    np.testing.assert_allclose(by_forty, by_ten / 4, atol=1e-6)
+
+
+def test_each_patients_gradient_equals_that_of_a_batch_of_its_own() -> None:
+    images = images_of([0, 0, 0, 1, 2, 2])
+    picked = [np.array([0, 1, 2]), np.array([3]), np.array([4, 5])]
+
+    gradients_SP = patient_gradients(per_image_gradients(seed_cnn()), images, picked)
+
+    for gradient_P, indices in zip(gradients_SP, picked, strict=True):
+        alone_P = mean_gradient(seed_cnn(), images, torch.from_numpy(indices))
+        np.testing.assert_allclose(gradient_P.numpy(), alone_P, atol=1e-5)
+
+
+def test_four_images_of_a_patient_count_as_one() -> None:
+    one = images_of([0])
+    four = LabelledImages(
+        images_NCHW=one.images_NCHW.repeat(4, 1, 1, 1),
+        labels_N=one.labels_N.repeat(4),
+        patients_N=torch.zeros(4, dtype=torch.int64),
+        num_patients=1,
+    )
+
+    np.testing.assert_allclose(sum_over(four, clip_norm=0.5), sum_over(one, clip_norm=0.5), atol=1e-6)
+
+
+def test_a_patients_images_beyond_the_limit_are_not_used() -> None:
+    images = images_of([0] * 7)
+
+    delta_P = train(images, terms(), FakeRandomness(), patients_public=1)
+
+    np.testing.assert_allclose(delta_P, -0.1 * mean_gradient(seed_cnn(), images, torch.arange(4)), atol=1e-6)
+
+
+@pytest.mark.parametrize("brightness", [0.0, 1.0, 1e4, 1e38])
+def test_one_patient_more_moves_the_sum_by_the_clip_norm_at_most(brightness: float) -> None:
+    images = images_of([0, 0, 1, 2, 3])
+    images.images_NCHW[-1] *= brightness
+
+    difference_P = sum_over(images, clip_norm=0.3) - sum_over(without_last(images), clip_norm=0.3)
+
+    assert np.linalg.norm(difference_P) <= 0.3 * (1 + 1e-6)
+
+
+def test_clipping_shortens_a_long_gradient_to_the_clip_norm() -> None:
+    assert np.linalg.norm(sum_over(images_of([0]), clip_norm=0.01)) == pytest.approx(0.01, rel=1e-5)
+
+
+@pytest.mark.parametrize("pixel", [float("nan"), float("inf")])
+def test_a_patient_with_a_broken_pixel_adds_nothing_and_spoils_nothing(pixel: float) -> None:
+    images = images_of([0, 0, 1, 2, 3])
+    images.images_NCHW[-1, 0, 5, 5] = pixel
+    healthy = without_last(images)
+
+    np.testing.assert_allclose(sum_over(images, clip_norm=0.3), sum_over(healthy, clip_norm=0.3), atol=1e-6)
+
+
+def test_the_order_of_patients_and_the_size_of_physical_batches_do_not_matter() -> None:
+    images = images_of(list(range(150)))  # more than one physical batch
+    alone = sum(
+        clipped_sum(per_image_gradients(seed_cnn()), images, [np.array([index])], clip_norm=0.5)
+        for index in reversed(range(150))
+    )
+
+    np.testing.assert_allclose(sum_over(images, clip_norm=0.5), alone, atol=1e-4)
+
+
+def test_an_empty_step_is_noised_and_counted() -> None:
+    randomness = FakeRandomness(everybody=False, noise_in_std=1.0)
+
+    delta_P = train(images_of([0, 1]), terms(steps=3, clip_norm=2.0, rate=0.5, noise=1.5), randomness)
+
+    assert randomness.gaussian_calls == 3
+    # 3 steps x learning rate 0.1 x noise 1.5 x 2.0 / divisor (0.5 x 10).
+    np.testing.assert_allclose(delta_P, np.full(delta_P.size, -3 * 0.1 * 3.0 / 5), rtol=1e-5)
+
+
+def test_noise_has_the_promised_size() -> None:
+    images = images_of(list(range(4)))
+
+    asked = terms(clip_norm=2.0, noise=1.5)
+    noise_P = (train(images, asked, SystemRandomness()) - train(images, asked, FakeRandomness())) / 0.1
+
+    # Relative standard error over 23,426 parameters is 0.5 %; noise 1.5 x 2.0 over the divisor 1.0 x 10.
+    assert noise_P.std() == pytest.approx(0.3, rel=0.03)
+    assert abs(noise_P.mean()) < 6 * 0.3 / noise_P.size**0.5
+
+
+def test_a_round_leaves_the_model_as_it_was() -> None:
+    model = seed_cnn()
+    keys = set(vars(model))
+
+    train_privately(
+        model,
+        images_of([0, 1]),
+        terms(),
+        patients_public=2,
+        randomness=SystemRandomness(),
+        stop=lambda: False,
+    )
+
+    assert np.array_equal(flatten(model), flatten(seed_cnn()))
+    assert set(vars(model)) == keys
+
+
+def test_a_stop_ends_training_before_the_next_step() -> None:
+    asked = count()
+    randomness = FakeRandomness()
+
+    with pytest.raises(TrainingStoppedError):
+        train_privately(
+            seed_cnn(),
+            images_of([0, 1]),
+            terms(steps=5),
+            patients_public=2,
+            randomness=randomness,
+            stop=lambda: next(asked) == 2,
+        )
+
+    assert randomness.gaussian_calls == 2
+
+
+def test_a_layer_that_mixes_patients_is_refused() -> None:
+    with pytest.raises(PrivacyError):
+        per_image_gradients(nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)))
+
+
+def test_a_long_update_is_shortened_and_a_short_one_kept() -> None:
+    delta_P = np.array([3.0, 4.0])
+
+    np.testing.assert_allclose(clip_update(delta_P, 1.0), [0.6, 0.8])
+    assert np.array_equal(clip_update(delta_P, 5.0), delta_P)
