@@ -129,7 +129,7 @@ def _read_regular_file(path: Path) -> bytes:
                 raise UnreadableImageError("not a regular file")
             if status.st_size > MAX_FILE_BYTES:
                 raise UnreadableImageError(f"the file has more than {MAX_FILE_BYTES} bytes")
-            return file.read(MAX_FILE_BYTES)
+            return file.read(status.st_size)
     except OSError as error:
         # `from None`, here and below: the foreign message would bring the path or a patient attribute.
         raise UnreadableImageError(f"the file can't be opened ({type(error).__name__})") from None
