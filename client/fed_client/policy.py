@@ -55,7 +55,7 @@ class SitePolicy:
     @property
     def digest(self) -> Digest:
         """Identify the policy; each ledger line names the one it was charged under."""
-        return digest_of(canonical.encode(self))
+        return canonical.digest(self)
 
     def costliest_round(self) -> Spend:
         """Return the most that one round could ever cost: what a torn ledger line counts as."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from fed_common.errors import FedError, MalformedMessageError
+from fed_common.names import Digest, digest_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -22,6 +23,11 @@ Fact = TypeVar("Fact", bound="DataclassInstance")
 def encode(fact: "DataclassInstance") -> bytes:
     """Return the dataclass as canonical JSON: sorted keys, no white space, ASCII, finite numbers."""
     return json.dumps(asdict(fact), sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def digest(fact: "DataclassInstance") -> Digest:
+    """Return the digest of the canonical encoding."""
+    return digest_of(encode(fact))
 
 
 def decode(raw: bytes, kind: type[Fact]) -> Fact:

@@ -70,7 +70,7 @@ class Checkpoint:
     @property
     def digest(self) -> Digest:
         """Identify the checkpoint for the manifest that follows it."""
-        return digest_of(canonical.encode(self.manifest))
+        return canonical.digest(self.manifest)
 
 
 def parameter_bytes(parameters_P: NDArray[np.float32]) -> bytes:

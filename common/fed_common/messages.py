@@ -71,7 +71,7 @@ class RoundPlan:
     @property
     def digest(self) -> Digest:
         """Identify the plan; an answer names the plan it belongs to."""
-        return digest_of(canonical.encode(self))
+        return canonical.digest(self)
 
     def site(self, name: SiteName) -> SiteTerms | None:
         """Return the terms of one site, or None where it isn't in the cohort."""

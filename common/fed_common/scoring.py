@@ -47,7 +47,8 @@ def judge(model: nn.Module, test_set: TestSet, *, positive: int) -> TestFigures:
 @torch.no_grad()
 def positive_scores(model: nn.Module, images_NCHW: torch.Tensor, *, positive: int) -> NDArray[np.float64]:
     """Return each image's probability of the positive class; a broken model's NaN counts as 0."""
-    scores_N: NDArray[np.float64] = torch.softmax(_logits(model, images_NCHW), dim=1)[:, positive].double().numpy()
+    probabilities_NK = torch.softmax(_logits(model, images_NCHW), dim=1)
+    scores_N: NDArray[np.float64] = probabilities_NK[:, positive].double().numpy()
     return np.nan_to_num(scores_N, nan=0.0)
 
 

@@ -4,15 +4,15 @@ The task file is shared by the consortium. Its digest travels in every round's p
 classes or recipe differ refuses instead of training on something else.
 """
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from fed_common import canonical
 from fed_common.config import ConfigTable, load_config
-from fed_common.names import Digest, digest_of
+from fed_common.names import Digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Recipe:
     @property
     def digest(self) -> Digest:
         """Identify the recipe; tensors made by another one are another data set."""
-        return digest_of(json.dumps(asdict(self), sort_keys=True).encode())
+        return canonical.digest(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Task:
     @property
     def digest(self) -> Digest:
         """Identify the task across the consortium."""
-        return digest_of(json.dumps(asdict(self), sort_keys=True).encode())
+        return canonical.digest(self)
 
     @property
     def positive_index(self) -> int:

@@ -43,7 +43,7 @@ def run_round(
 ) -> RoundOutcome[ResultT_co]:
     """Ask the whole cohort and return what came of it; a failing site is a value, never an exception."""
     statement = PlanStatement(
-        plan=plan, expires=int(time.time() + deadline_s) + 1, body=digest_of(parameters)
+        plan=plan, expires=int(time.time() + coordinator.deadline_s) + 1, body=digest_of(parameters)
     )
     question = Question(
         run=plan.run,

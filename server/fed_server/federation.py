@@ -1,0 +1,303 @@
+"""A whole run: R rounds of train, step, evaluate and publish, resumed from the last signed checkpoint.
+
+The same code runs in `fed-server` and in the simulation; only the exchange differs.
+
+A round goes through these steps, and a crash at any of them repeats at most this round, whose plan is then
+the same to the last bit, so that sites answer with the bytes they had already made:
+
+1. wait until a quorum is connected;
+2. ask the cohort to train, and fold their updates (`run_round`); without a quorum of answers, ask again;
+3. step: FedAvg adds the weighted mean update to the model;
+4. ask the sites for noised counts of the candidate, and judge it on the public test set;
+5. publish the signed checkpoint; only now does the round count.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fed_common import checkpoint as checkpoints
+from fed_common.checkpoint import Checkpoint, Manifest, SitePrivacy, parameter_bytes
+from fed_common.errors import ConfigError, QuorumError
+from fed_common.layout import load_flat
+from fed_common.messages import PrivacyStatement, RoundPlan, WitnessedHead
+from fed_common.metrics import EvaluationCounts
+from fed_common.models import build_model, initial_parameters
+from fed_common.names import Digest, SiteName, digest_of
+from fed_common.plans import EvaluationTerms, TrainTerms
+from fed_common.scoring import TestFigures, judge
+from fed_common.test_set import TestSet
+from fed_server.aggregation import AggregationRule, CountsBySite, ResultT_co, WeightedMean
+from fed_server.journal import (
+    Observer,
+    PhaseAsked,
+    RoundPublished,
+    RunEvent,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    SiteAnswered,
+    SiteFailed,
+    SiteFigures,
+    WaitingForSites,
+)
+from fed_server.rounds import Coordinator, RoundOutcome, run_round
+from fed_server.run_folder import RunFolder
+from fed_server.screening import SiteFailure, SiteReply
+from fed_server.settings import RunSettings
+
+_POLL_S = 0.2
+
+
+@dataclass(kw_only=True)
+class Federation:
+    """One run of one federation."""
+
+    settings: RunSettings
+    coordinator: Coordinator
+    folder: RunFolder
+    test_set: TestSet | None
+    observer: Observer
+
+    def run(self) -> Checkpoint:
+        """Return the last checkpoint, after all rounds that were still to do.
+
+        Raises:
+            QuorumError: too few sites connected or answered; the model is that of the last round.
+            ConfigError: the settings changed since the run began.
+        """
+        current = self._begin_or_resume()
+        if current.manifest.round < self.settings.training.rounds:
+            self._gather(
+                current.manifest.round + 1, all_until=time.monotonic() + self.settings.quorum.gather_s
+            )
+        while current.manifest.round < self.settings.training.rounds:
+            current = self._round(current)
+        last = checkpoints.latest(self.folder.checkpoints)
+        if last is not None:
+            self.folder.present_result(last)
+        self._tell(RunFinished(rounds=current.manifest.round))
+        return current
+
+    def _begin_or_resume(self) -> Checkpoint:
+        self.folder.journal.mend()
+        published = checkpoints.latest(self.folder.checkpoints)
+        if published is None:
+            return self._begin()
+        current = checkpoints.load(published, self.settings.model, self.coordinator.key.verifying_key)
+        if current.manifest.settings != self.settings.digest:
+            raise ConfigError(
+                f"the settings changed since run {self.folder.run} began; restore them, or begin another run"
+            )
+        self._tell(RunResumed(round=current.manifest.round))
+        return current
+
+    def _begin(self) -> Checkpoint:
+        settings = self.settings
+        terms = settings.train_terms()
+        started = RunStarted(
+            run=self.folder.run,
+            name=settings.name,
+            settings=settings.digest,
+            task=settings.task,
+            model=settings.model.fingerprint,
+            sites=tuple(site.name for site in settings.cohort),
+            rounds=settings.training.rounds,
+            quorum=settings.quorum.sites,
+            terms=terms,
+            epsilon=settings.privacy.epsilon,
+            delta=settings.privacy.delta,
+        )
+        first_P = initial_parameters(settings.model, seed=settings.training.seed)
+        self._tell(started)
+        return self._publish(
+            0, first_P, terms, sites=(), test=self._judge(first_P), previous=checkpoints.FIRST
+        )
+
+    def _round(self, current: Checkpoint) -> Checkpoint:
+        began = time.monotonic()
+        number = current.manifest.round + 1
+        outcome, mean_P = self._train(number, current)
+        candidate_P = (current.parameters_P + mean_P).astype(np.float32)
+        privacy = _latest_privacy(current.manifest.sites, outcome)
+        figures: tuple[SiteFigures, ...] = ()
+        if self.settings.evaluates_after(number):
+            evaluated = self._evaluate(number, current, candidate_P)
+            privacy = _latest_privacy(privacy, evaluated)
+            figures = _figures(evaluated.result or {})
+        test = self._judge(candidate_P)
+        published = self._publish(
+            number, candidate_P, current.manifest.terms, sites=privacy, test=test, previous=current.digest
+        )
+        self._tell(
+            RoundPublished(
+                round=number,
+                seconds=time.monotonic() - began,
+                sites=tuple(sorted(outcome.answered)),
+                test=test,
+                federated=figures,
+                checkpoint=published.digest,
+            )
+        )
+        return published
+
+    def _train(
+        self, number: int, current: Checkpoint
+    ) -> tuple[RoundOutcome[NDArray[np.float64]], NDArray[np.float64]]:
+        """Ask until a quorum answered; the plan stays the same, so nobody spends twice."""
+        rule = WeightedMean(len(current.parameters_P))
+        plan = self._plan(number, current, current.manifest.terms, current.parameters_P)
+        for attempt in range(1, self.settings.quorum.retries + 2):
+            self._gather(number)
+            outcome = self._ask(plan, current.parameters_P, rule, attempt=attempt)
+            if outcome.result is not None:
+                return outcome, outcome.result
+        reasons = ", ".join(f"{failure.site}: {failure.code}" for failure in outcome.failures)
+        raise QuorumError(
+            f"round {number}: {len(outcome.answered)} of {self.settings.quorum.sites} needed sites answered "
+            f"({reasons}); the model of round {number - 1} stands"
+        )
+
+    def _evaluate(
+        self, number: int, current: Checkpoint, candidate_P: NDArray[np.float32]
+    ) -> RoundOutcome[Mapping[SiteName, EvaluationCounts]]:
+        terms = self.settings.evaluation_terms()
+        plan = self._plan(number, current, terms, candidate_P)
+        return self._ask(plan, candidate_P, CountsBySite(terms.noise_multiplier), attempt=1)
+
+    def _ask(
+        self,
+        plan: RoundPlan,
+        parameters_P: NDArray[np.float32],
+        rule: AggregationRule[ResultT_co],
+        *,
+        attempt: int,
+    ) -> RoundOutcome[ResultT_co]:
+        self._tell(PhaseAsked(round=plan.round, phase=plan.phase, attempt=attempt))
+
+        def on_reply(reply: SiteReply) -> None:
+            self._tell(_as_event(plan, reply))
+
+        return run_round(
+            plan, parameter_bytes(parameters_P), rule, coordinator=self.coordinator, on_reply=on_reply
+        )
+
+    def _plan(
+        self,
+        number: int,
+        current: Checkpoint,
+        terms: TrainTerms | EvaluationTerms,
+        parameters_P: NDArray[np.float32],
+    ) -> RoundPlan:
+        """Return the plan, made of published facts only, so that after a crash it is the same one."""
+        return RoundPlan(
+            run=self.folder.run,
+            round=number,
+            rounds=self.settings.training.rounds,
+            task=self.settings.task.digest,
+            model=self.settings.model.fingerprint,
+            parameters=digest_of(parameter_bytes(parameters_P)),
+            cohort=self.settings.cohort,
+            terms=terms,
+            witnessed=tuple(
+                WitnessedHead(site=stated.site, head=stated.privacy.ledger)
+                for stated in current.manifest.sites
+            ),
+        )
+
+    def _publish(
+        self,
+        number: int,
+        parameters_P: NDArray[np.float32],
+        terms: TrainTerms,
+        *,
+        sites: tuple[SitePrivacy, ...],
+        test: TestFigures | None,
+        previous: Digest,
+    ) -> Checkpoint:
+        model = checkpoints.encode_model(parameters_P, self.settings.model)
+        task = self.settings.task
+        manifest = Manifest(
+            run=self.folder.run,
+            round=number,
+            rounds=self.settings.training.rounds,
+            settings=self.settings.digest,
+            task=task.digest,
+            classes=task.classes,
+            positive=task.positive,
+            model=self.settings.model.fingerprint,
+            parameters=digest_of(parameter_bytes(parameters_P)),
+            file=digest_of(model),
+            terms=terms,
+            sites=sites,
+            test=test,
+            previous=previous,
+        )
+        published = Checkpoint(manifest=manifest, parameters_P=parameters_P)
+        checkpoints.publish(self.folder.checkpoints, published, model, self.coordinator.key)
+        return published
+
+    def _judge(self, parameters_P: NDArray[np.float32]) -> TestFigures | None:
+        if self.test_set is None:
+            return None
+        model = build_model(self.settings.model)
+        load_flat(model, parameters_P)
+        return judge(model, self.test_set, positive=self.settings.task.positive_index)
+
+    def _gather(self, number: int, *, all_until: float = 0.0) -> None:
+        """Wait for a quorum of connected sites, and until `all_until` for the others too."""
+        give_up = time.monotonic() + self.settings.quorum.wait_s
+        told: frozenset[SiteName] | None = None
+        while True:
+            online = self.coordinator.exchange.online()
+            everybody = len(online) >= len(self.settings.cohort)
+            enough = len(online) >= self.settings.quorum.sites
+            if everybody or (enough and time.monotonic() >= all_until):
+                return
+            if time.monotonic() >= give_up:
+                raise QuorumError(
+                    f"round {number}: {len(online)} of {self.settings.quorum.sites} needed sites connected "
+                    f"within {self.settings.quorum.wait_s:g} s"
+                )
+            if online != told:
+                told = online
+                self._tell(
+                    WaitingForSites(
+                        round=number, online=tuple(sorted(online)), quorum=self.settings.quorum.sites
+                    )
+                )
+            time.sleep(_POLL_S)
+
+    def _tell(self, event: RunEvent) -> None:
+        self.folder.journal.write(event)
+        self.observer(event)
+
+
+def _latest_privacy(known: Sequence[SitePrivacy], outcome: RoundOutcome[object]) -> tuple[SitePrivacy, ...]:
+    """Return each site's last statement; a refusal carries one too."""
+    latest: dict[SiteName, PrivacyStatement] = {stated.site: stated.privacy for stated in known}
+    latest.update({failure.site: failure.privacy for failure in outcome.failures if failure.privacy})
+    latest.update(outcome.answered)
+    return tuple(SitePrivacy(site=site, privacy=latest[site]) for site in sorted(latest))
+
+
+def _figures(counts: Mapping[SiteName, EvaluationCounts]) -> tuple[SiteFigures, ...]:
+    """Return the figures of all sites together, then of each."""
+    if not counts:
+        return ()
+    total, *others = counts.values()
+    for other in others:
+        total = total + other
+    rows: list[tuple[SiteName | None, EvaluationCounts]] = [(None, total), *sorted(counts.items())]
+    return tuple(SiteFigures(site=site, auc=c.auc(), accuracy=c.accuracy()) for site, c in rows)
+
+
+def _as_event(plan: RoundPlan, reply: SiteReply) -> SiteAnswered | SiteFailed:
+    if isinstance(reply, SiteFailure):
+        return SiteFailed(
+            round=plan.round, phase=plan.phase, site=reply.site, code=reply.code, detail=reply.detail
+        )
+    return SiteAnswered(round=plan.round, phase=plan.phase, site=reply.site, privacy=reply.privacy)

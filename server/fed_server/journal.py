@@ -1,0 +1,185 @@
+"""The run's diary: one line per event, on disk before anybody is told.
+
+The terminal, `--json` and the report all show these events and nothing else, so that what a person sees
+is what was written down.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fed_common import canonical
+from fed_common.errors import MalformedMessageError
+from fed_common.files import append_durably
+from fed_common.messages import PrivacyStatement
+from fed_common.metrics import Estimate
+from fed_common.names import Digest, RunId, SiteName
+from fed_common.plans import Phase, TrainTerms
+from fed_common.scoring import TestFigures
+from fed_common.task import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted:
+    """A new run with all that decides what it computes."""
+
+    run: RunId
+    name: str
+    settings: Digest
+    task: Task
+    model: str
+    sites: tuple[SiteName, ...]
+    rounds: int
+    quorum: int
+    terms: TrainTerms
+    epsilon: float
+    delta: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResumed:
+    """The coordinator came back; `round` is the last one that was published."""
+
+    round: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitingForSites:
+    """Too few sites are connected to ask a round."""
+
+    round: int
+    online: tuple[SiteName, ...]
+    quorum: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseAsked:
+    """The cohort was asked to train or to evaluate."""
+
+    round: int
+    phase: Phase
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteAnswered:
+    """A site's contribution was folded."""
+
+    round: int
+    phase: Phase
+    site: SiteName
+    privacy: PrivacyStatement
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteFailed:
+    """A site added nothing, and why."""
+
+    round: int
+    phase: Phase
+    site: SiteName
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteFigures:
+    """Figures from noised counts; None where the noise hides too much. `site` is None for all together."""
+
+    site: SiteName | None
+    auc: Estimate | None
+    accuracy: Estimate | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundPublished:
+    """A signed checkpoint is on disk; `seconds` is how long the round took."""
+
+    round: int
+    seconds: float
+    sites: tuple[SiteName, ...]
+    test: TestFigures | None
+    federated: tuple[SiteFigures, ...]
+    checkpoint: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFinished:
+    """All rounds are published."""
+
+    rounds: int
+
+
+RunEvent = (
+    RunStarted
+    | RunResumed
+    | WaitingForSites
+    | PhaseAsked
+    | SiteAnswered
+    | SiteFailed
+    | RoundPublished
+    | RunFinished
+)
+_KINDS: dict[str, type[RunEvent]] = {
+    kind.__name__: kind
+    for kind in (
+        RunStarted,
+        RunResumed,
+        WaitingForSites,
+        PhaseAsked,
+        SiteAnswered,
+        SiteFailed,
+        RoundPublished,
+        RunFinished,
+    )
+}
+Observer = Callable[[RunEvent], None]
+
+
+def encode_event(event: RunEvent) -> bytes:
+    """Return the event as one line: `{"at":seconds,"event":"RoundPublished","fact":{...}}`."""
+    return b'{"at":%d,"event":"%s","fact":%s}\n' % (
+        time.time(),
+        type(event).__name__.encode(),
+        canonical.encode(event),
+    )
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The diary of one run."""
+
+    path: Path
+
+    def write(self, event: RunEvent) -> None:
+        """Put the event on disk.
+
+        Raises:
+            MachineError: the disk refuses it.
+        """
+        append_durably(self.path, encode_event(event))
+
+    def mend(self) -> None:
+        """Cut off a last line that a crash left unfinished, so that the next one starts clean."""
+        if self.path.exists():
+            raw = self.path.read_bytes()
+            os.truncate(self.path, raw.rfind(b"\n") + 1)
+
+    def read(self) -> tuple[RunEvent, ...]:
+        """Return the events written so far; a last line torn by a crash is left out.
+
+        Raises:
+            MalformedMessageError: a line in the middle is damaged.
+        """
+        lines = self.path.read_bytes().split(b"\n") if self.path.exists() else [b""]
+        return tuple(_decode(line) for line in lines[:-1])
+
+
+def _decode(line: bytes) -> RunEvent:
+    head, separator, fact = line.partition(b',"fact":')
+    name = head.rpartition(b'"event":"')[2].rstrip(b'"').decode()
+    if not separator or name not in _KINDS:
+        raise MalformedMessageError("the journal has a damaged line")
+    return canonical.decode(fact[:-1], _KINDS[name])

@@ -1,0 +1,75 @@
+"""Where a run lives on disk: `runs/<id>/` with its journal, its checkpoints, and in the end the result.
+
+runs/current                    the id of the run that `start` goes on with
+runs/<id>/journal.jsonl         what happened
+runs/<id>/checkpoints/0007/     signed model after round 7
+runs/<id>/model.safetensors, manifest.json, report.html
+"""
+
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from fed_common import checkpoint as checkpoints
+from fed_common.errors import MachineError
+from fed_common.files import write_atomically
+from fed_common.names import RunId, run_id
+from fed_server.journal import Journal
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's files."""
+
+    root: Path
+    run: RunId
+
+    @classmethod
+    def current(cls, root: Path) -> Self | None:
+        """Return the run that was begun last, or None."""
+        try:
+            return cls(root, run_id((root / "current").read_text().strip()))
+        except FileNotFoundError:
+            return None
+
+    @classmethod
+    def begin(cls, root: Path, name: str) -> Self:
+        """Make the folder of a new run and remember it as the current one.
+
+        Raises:
+            MachineError: the disk refuses it.
+        """
+        folder = cls(root, run_id(f"{name}-{secrets.token_hex(4)}"))
+        try:
+            folder.checkpoints.mkdir(parents=True)
+        except OSError as error:
+            raise MachineError(f"{folder.path}: can't be made ({error.strerror})") from error
+        write_atomically(root / "current", folder.run.encode() + b"\n")
+        return folder
+
+    @property
+    def path(self) -> Path:
+        """Return the run's folder."""
+        return self.root / self.run
+
+    @property
+    def journal(self) -> Journal:
+        """Return the run's diary."""
+        return Journal(self.path / "journal.jsonl")
+
+    @property
+    def checkpoints(self) -> Path:
+        """Return the folder of the signed models, one per round."""
+        return self.path / "checkpoints"
+
+    @property
+    def report(self) -> Path:
+        """Return where the report is written."""
+        return self.path / "report.html"
+
+    def present_result(self, last: Path) -> None:
+        """Put the last checkpoint's two files beside the report."""
+        for name in (checkpoints.MODEL_FILE, checkpoints.MANIFEST_FILE):
+            shutil.copyfile(last / name, self.path / name)
