@@ -1,0 +1,129 @@
+"""Deals a collection of 8-bit images out to hospitals and a public test set, by whole patients.
+
+The hospitals get DICOM files that carry a pseudonymous PatientID and nothing else about a person.
+"""
+
+# Shape letters: N images of H rows and W columns; colour images carry a last axis of 3.
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fed_common.errors import ConfigError, DataError
+from fed_common.seeds import stream
+from fed_common.task import Recipe, Task
+from fed_sim.dicom_writer import Device, DicomImage, Encoding, Modality, Person, Visit
+from fed_sim.hospitals import (
+    PUBLIC_TEST,
+    FederationSummary,
+    LabelledImage,
+    Provenance,
+    finish_federation,
+    site_names,
+    start_federation,
+    write_site,
+)
+from fed_sim.partition import Spread, divide
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What the numbers of the labels mean: `classes[k]` is the name of label k."""
+
+    classes: tuple[str, ...]
+    positive: str
+    modality: Modality = "DX"
+
+    def __post_init__(self) -> None:
+        if self.positive not in self.classes:
+            raise ConfigError(f"positive must be one of {', '.join(self.classes)}, got {self.positive!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """Images with a label and a patient each; `test_patients` are for the public test set."""
+
+    name: str
+    finding: Finding
+    images: NDArray[np.uint8]
+    labels: tuple[int, ...]
+    patients: tuple[str, ...]
+    test_patients: frozenset[str]
+
+    def __post_init__(self) -> None:
+        highest = len(self.finding.classes) - 1
+        if not all(0 <= label <= highest for label in self.labels):
+            raise DataError(f"labels must be in [0, {highest}], got {min(self.labels)} to {max(self.labels)}")
+
+    @property
+    def in_colour(self) -> bool:
+        """Return whether the images are RGB."""
+        return self.images.ndim == 4
+
+    def class_of_patients(self) -> dict[str, str]:
+        """Return the class of every patient to deal out: the positive one if any image shows it."""
+        class_of: dict[str, str] = {}
+        for patient, label in zip(self.patients, self.labels, strict=True):
+            if patient not in self.test_patients and class_of.get(patient) != self.finding.positive:
+                class_of[patient] = self.finding.classes[label]
+        return class_of
+
+
+def write_collection(
+    out: Path, collection: Collection, *, spread: Spread, made: Provenance
+) -> FederationSummary:
+    """Write the collection as a federation into the new folder `out`; equal arguments, equal bytes.
+
+    Raises:
+        DataError: there are fewer patients than hospitals.
+        ConfigError: the number of hospitals is not allowed, or `out` isn't empty.
+        MachineError: the disk refuses.
+    """
+    names = site_names(spread.sites)
+    rng = stream(spread.seed, "partition")
+    dealt = divide(collection.class_of_patients(), spread.partition, sites=spread.sites, rng=rng)
+    finding = collection.finding
+    recipe = Recipe(channels=3 if collection.in_colour else 1)
+    start_federation(
+        out, Task(name=collection.name, classes=finding.classes, positive=finding.positive, recipe=recipe)
+    )
+    how = {"kind": type(spread.partition).__name__, **asdict(spread.partition)}
+    summary = FederationSummary(
+        sites=tuple(
+            write_site(out / name, _images(collection, frozenset(patients)), positive=finding.positive)
+            for name, patients in zip(names, dealt, strict=True)
+        ),
+        public_test=write_site(
+            out / PUBLIC_TEST, _images(collection, collection.test_patients), positive=finding.positive
+        ),
+        made={**made, "seed": spread.seed, **{f"partition_{key}": value for key, value in how.items()}},
+    )
+    finish_federation(out, summary)
+    return summary
+
+
+def _images(collection: Collection, patients: frozenset[str]) -> Iterator[LabelledImage]:
+    """Yield the images of `patients`, in the collection's order."""
+    device = Device(modality="OP" if collection.in_colour else collection.finding.modality)
+    encoding = Encoding(photometric="RGB" if collection.in_colour else "MONOCHROME2")
+    number_of = {patient: number for number, patient in enumerate(sorted(set(collection.patients)))}
+    for row, patient in enumerate(collection.patients):
+        if patient not in patients:
+            continue
+        yield LabelledImage(
+            file=f"image-{row:06d}.dcm",
+            label=collection.finding.classes[collection.labels[row]],
+            image=DicomImage(
+                visit=Visit(
+                    person=Person(patient_id=f"PSEUDO-{number_of[patient]:06d}"),
+                    uid_root=f"{collection.name}/{number_of[patient]}",
+                ),
+                device=device,
+                encoding=encoding,
+                number=row + 1,
+                pixels=collection.images[row],
+            ),
+        )

@@ -1,0 +1,146 @@
+"""Writes a federation as folders: what each hospital would find on its own disk, and the public test set.
+
+OUT/task.toml                  what is learnt
+OUT/federation.json            sizes, prevalences and how all this was made
+OUT/<site>/images/**/*.dcm     one folder of DICOM files per hospital
+OUT/<site>/labels.csv          header `file,label`; files relative to images/
+OUT/public-test/...            the coordinator's test patients, in the same form
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fed_common.errors import ConfigError, MachineError
+from fed_common.names import SiteName
+from fed_common.task import Task
+from fed_sim.dicom_writer import DicomImage, write_dicom
+
+PUBLIC_TEST = SiteName("public-test")
+
+Provenance = Mapping[str, str | int | float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledImage:
+    """An image with its class and its place below images/."""
+
+    file: str
+    label: str
+    image: DicomImage
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteSummary:
+    """What is known of one folder; `prevalence` counts patients, `patients` is the public size class."""
+
+    name: SiteName
+    modality: str
+    num_patients: int
+    num_images: int
+    prevalence: float
+    patients: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FederationSummary:
+    """All hospitals, the public test set and how they were made."""
+
+    sites: tuple[SiteSummary, ...]
+    public_test: SiteSummary
+    made: Provenance
+
+
+def site_names(num_sites: int) -> tuple[SiteName, ...]:
+    """Return the hospitals' names.
+
+    Raises:
+        ConfigError: there would be no hospital, or more than a machine can play.
+    """
+    if not 1 <= num_sites <= 1000:
+        raise ConfigError(f"sites must be in [1, 1000], got {num_sites}")
+    return tuple(SiteName(f"hospital-{number}") for number in range(1, num_sites + 1))
+
+
+def size_class(num_patients: int) -> int:
+    """Return the number rounded up to two significant digits: what a hospital says of its size in public."""
+    unit = int(10 ** max(len(str(num_patients)) - 2, 0))
+    return -(-num_patients // unit) * unit
+
+
+def start_federation(out: Path, task: Task) -> None:
+    """Create the folder `out` with its task.toml.
+
+    Raises:
+        ConfigError: the folder holds something already; two federations in one would be neither.
+        MachineError: the disk refuses.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise ConfigError(f"{out}: must be a new or empty folder")
+        (out / "task.toml").write_text(_task_toml(task), encoding="utf-8")
+    except OSError as error:
+        raise MachineError(f"{out}: can't be written ({error.strerror})") from error
+
+
+def write_site(folder: Path, images: Iterable[LabelledImage], *, positive: str) -> SiteSummary:
+    """Write one hospital's images and labels as they come and return what they add up to.
+
+    Raises:
+        MachineError: the disk refuses.
+    """
+    labels: list[tuple[str, str]] = []
+    modalities: set[str] = set()
+    is_positive: dict[str, bool] = {}
+    for item in images:
+        write_dicom(folder / "images" / item.file, item.image)
+        labels.append((item.file, item.label))
+        modalities.add(item.image.device.modality)
+        patient = item.image.visit.person.patient_id
+        is_positive[patient] = is_positive.get(patient, False) or item.label == positive
+    _write_labels(folder / "labels.csv", labels)
+    return SiteSummary(
+        name=SiteName(folder.name),
+        modality="+".join(sorted(modalities)),
+        num_patients=len(is_positive),
+        num_images=len(labels),
+        prevalence=round(sum(is_positive.values()) / max(len(is_positive), 1), 4),
+        patients=size_class(len(is_positive)),
+    )
+
+
+def finish_federation(out: Path, summary: FederationSummary) -> None:
+    """Write federation.json.
+
+    Raises:
+        MachineError: the disk refuses.
+    """
+    try:
+        (out / "federation.json").write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise MachineError(f"{out}: can't be written ({error.strerror})") from error
+
+
+def _write_labels(path: Path, labels: list[tuple[str, str]]) -> None:
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("file", "label"))
+            writer.writerows(labels)
+    except OSError as error:
+        raise MachineError(f"{path}: can't be written ({error.strerror})") from error
+
+
+def _task_toml(task: Task) -> str:
+    """Return the task as TOML; JSON's strings and arrays of strings are also TOML's."""
+    recipe = task.recipe
+    return (
+        f"name = {json.dumps(task.name)}\n"
+        f"classes = {json.dumps(task.classes)}\n"
+        f"positive = {json.dumps(task.positive)}\n\n"
+        f"[recipe]\nsize = {recipe.size}\nchannels = {recipe.channels}\n"
+        f"intensity = {json.dumps(recipe.intensity)}\n"
+    )

@@ -1,0 +1,151 @@
+"""Turns public image collections into a federation of hospitals, so that results rest on real images."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from fed_common.errors import ConfigError, DataError
+from fed_common.names import digest_of
+from fed_common.seeds import stream
+from fed_sim.collection import Collection, Finding, write_collection
+from fed_sim.dicom_writer import Modality
+from fed_sim.hospitals import FederationSummary, Provenance
+from fed_sim.partition import Spread
+from fed_sim.sources import Row, load_images, load_index, load_labels
+
+# Source: MedMNIST v2, medmnist/info.py.
+_MEDMNIST_FINDINGS = {
+    "pneumoniamnist": Finding(classes=("normal", "pneumonia"), positive="pneumonia"),
+    "breastmnist": Finding(classes=("malignant", "normal-or-benign"), positive="malignant", modality="US"),
+}
+_SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArraySource:
+    """An .npz file with `images` and the CSV file whose row k describes image k.
+
+    The index's own split, if any, is ignored: it may have one patient on both sides.
+    """
+
+    images: Path
+    index: Path
+    label_column: str
+    patient_column: str = "patient"
+    modality: Modality = "DX"
+
+
+def import_medmnist(
+    npz: Path, out: Path, *, spread: Spread, finding: Finding | None = None
+) -> FederationSummary:
+    """Write a MedMNIST file as hospitals: train and val are dealt out, the official test is the public test.
+
+    MedMNIST names no patients: each image counts as one, byte-identical images as one together. Images of
+    train and val that are also in the test are left out. Without `finding`, the classes follow from the
+    file's name, or are called class-0, class-1 and so on, with class-1 as the positive one.
+
+    Raises:
+        DataError: the file is no MedMNIST file, or has fewer patients than hospitals.
+        ConfigError: `spread` asks for what can't be, or `out` isn't empty.
+        MachineError: the disk refuses.
+    """
+    images_of = {split: load_images(npz, f"{split}_images") for split in _SPLITS}
+    if len({images.shape[1:] for images in images_of.values()}) != 1:
+        raise DataError(f"{npz}: train, val and test must have images of one shape")
+    images = np.concatenate(list(images_of.values()))
+    labels = [
+        label
+        for split in _SPLITS
+        for label in load_labels(npz, f"{split}_labels", num_images=len(images_of[split]))
+    ]
+    patients = [sha256(image.tobytes()).hexdigest() for image in images]
+    num_to_deal = len(images) - len(images_of["test"])
+    in_test = frozenset(patients[num_to_deal:])
+    kept = [row for row, patient in enumerate(patients) if row >= num_to_deal or patient not in in_test]
+    collection = Collection(
+        name=npz.stem,
+        finding=finding or _MEDMNIST_FINDINGS.get(npz.stem) or _numbered_classes(max(labels)),
+        images=images[kept],
+        labels=tuple(labels[row] for row in kept),
+        patients=tuple(patients[row] for row in kept),
+        test_patients=in_test,
+    )
+    made: Provenance = {
+        "source": npz.name,
+        "sha256": digest_of(npz.read_bytes()),
+        "patients": "the source names none: one per image, byte-identical images together",
+        "images_left_out_because_also_in_test": len(images) - len(kept),
+    }
+    return write_collection(out, collection, spread=spread, made=made)
+
+
+def import_array(
+    source: ArraySource, out: Path, *, spread: Spread, test_fraction: float = 0.2
+) -> FederationSummary:
+    """Write an array with an index as hospitals and a public test set, both made of whole patients.
+
+    The classes of the column `label` are named by the column `label_name`; a 0/1 column X has the classes
+    no-X and X. The class of label 1 is the positive one.
+
+    Raises:
+        DataError: a file is broken, the two don't belong together, or there are too few patients.
+        ConfigError: `test_fraction` or `spread` asks for what can't be, or `out` isn't empty.
+        MachineError: the disk refuses.
+    """
+    if not 0 < test_fraction < 1:
+        raise ConfigError(f"test_fraction must be in (0, 1), got {test_fraction}")
+    images = load_images(source.images, "images")
+    named = ("label_name",) if source.label_column == "label" else ()
+    rows = load_index(source.index, (source.label_column, source.patient_column, *named))
+    if len(rows) != len(images):
+        raise DataError(f"{source.index}: {len(rows)} rows for {len(images)} images")
+    patients = tuple(row[source.patient_column] for row in rows)
+    finding, labels = _read_finding(source, rows)
+    collection = Collection(
+        name=finding.positive,
+        finding=finding,
+        images=images,
+        labels=labels,
+        patients=patients,
+        test_patients=_hold_out(patients, test_fraction, stream(spread.seed, "public test")),
+    )
+    made: Provenance = {
+        "source": source.images.name,
+        "sha256": digest_of(source.images.read_bytes()),
+        "index": source.index.name,
+        "index_sha256": digest_of(source.index.read_bytes()),
+        "patients": f"the column {source.patient_column}; no patient is on two sides",
+        "test_fraction": test_fraction,
+    }
+    return write_collection(out, collection, spread=spread, made=made)
+
+
+def _numbered_classes(highest: int) -> Finding:
+    classes = tuple(f"class-{label}" for label in range(max(highest, 1) + 1))
+    return Finding(classes=classes, positive=classes[1])
+
+
+def _read_finding(source: ArraySource, rows: list[Row]) -> tuple[Finding, tuple[int, ...]]:
+    """Return what the label column means, and each row's label."""
+    texts = [row[source.label_column] for row in rows]
+    if source.label_column == "label":
+        name_of = {row["label"]: row["label_name"] for row in rows}
+    else:
+        name_of = {"0": f"no-{source.label_column}", "1": source.label_column}
+    known = [str(label) for label in range(len(name_of))]
+    if len(name_of) < 2 or set(name_of) != set(known) or not set(texts) <= set(known):
+        raise DataError(
+            f"{source.index}: {source.label_column} must be 0, 1 and so on, in at least 2 classes"
+        )
+    classes = tuple(name_of[label] for label in known)
+    finding = Finding(classes=classes, positive=classes[1], modality=source.modality)
+    return finding, tuple(int(text) for text in texts)
+
+
+def _hold_out(patients: tuple[str, ...], fraction: float, rng: np.random.Generator) -> frozenset[str]:
+    """Return at least one patient for the public test; all images of a patient go with them."""
+    everyone = sorted(set(patients))
+    chosen = rng.permutation(len(everyone))[: max(1, round(fraction * len(everyone)))]
+    return frozenset(everyone[index] for index in chosen)
