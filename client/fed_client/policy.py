@@ -65,7 +65,7 @@ class SitePolicy:
             steps=self.max_steps_per_round,
         )
 
-    def refuse_small_delta_class(self, patients: int) -> None:
+    def refuse_weak_delta(self, patients: int) -> None:
         """Return only if `delta` still protects each of so many patients.
 
         Raises:

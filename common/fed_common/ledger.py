@@ -171,6 +171,16 @@ class PrivacyLedger:
             )
 
 
+def read_ledger(path: Path, key: VerifyingKey) -> tuple[LedgerEvent, ...]:
+    """Return the facts in the ledger at `path`, for reading only.
+
+    Raises:
+        LedgerError: it is unreadable or altered.
+    """
+    lines, _ = _read_lines(path)
+    return tuple(read_events(lines, key))
+
+
 def read_events(lines: Sequence[bytes], key: VerifyingKey) -> Iterator[LedgerEvent]:
     """Yield the facts in `lines`, each verified.
 

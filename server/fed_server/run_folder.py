@@ -65,6 +65,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def finished(self) -> bool:
+        """Tell whether all rounds were published and the result presented."""
+        return (self.path / checkpoints.MANIFEST_FILE).exists()
+
+    @property
     def report(self) -> Path:
         """Return where the report is written."""
         return self.path / "report.html"

@@ -1,0 +1,112 @@
+"""`fed-client`: the daemon at a hospital, and what its IT person and privacy officer ask of it."""
+
+import logging
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fed_client.config import load_site_config
+from fed_client.flower_link import FlowerLink, LinkEvent, serve
+from fed_client.opening import ACCOUNTANTS, opened_site
+from fed_common.accounting import charged_epsilon
+from fed_common.ledger import read_ledger
+from fed_common.logs import log_to_stderr, run_command
+from fed_common.models import ModelSpec
+from fed_common.signing import SigningKey
+from fed_common.task import load_task
+
+logger = logging.getLogger(__name__)
+
+app = typer.Typer(
+    name="fed-client",
+    help="A hospital's side of the federation: images and budget stay here, noised updates leave.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", help="The site's configuration, site.toml.", show_default=True)
+]
+
+
+@app.command()
+def start(config: ConfigOption = Path("site.toml")) -> None:
+    """Run the daemon: answer the coordinator's plans until SIGTERM or Ctrl-C.
+
+    Every plan is checked against the policy and charged to the ledger before any image is touched.
+    """
+    settings = load_site_config(config)
+    link = FlowerLink(
+        address=settings.address,
+        ca=settings.ca,
+        node_key=settings.node_key,
+        state=settings.state / "link",
+    )
+    stop = threading.Event()
+    with opened_site(settings) as site:
+
+        def on_signal(number: int, _frame: object) -> None:
+            logger.info("%s: stopping", signal.Signals(number).name)
+            stop.set()
+            site.stop()
+
+        signal.signal(signal.SIGTERM, on_signal)
+        signal.signal(signal.SIGINT, on_signal)
+        logger.info("%s is ready; waiting for %s", settings.name, settings.address)
+        serve(site.answer, link=link, stop=stop, on_event=_log_link_event)
+    logger.info("stopped")
+
+
+@app.command()
+def ledger(config: ConfigOption = Path("site.toml")) -> None:
+    """Show what the privacy budget was spent on, verified line by line."""
+    settings = load_site_config(config)
+    events = read_ledger(settings.ledger, SigningKey.load(settings.identity).verifying_key)
+    table = Table(title=f"Privacy ledger of {settings.name}: {len(events)} events")
+    for heading in ("seq", "run", "round", "phase", "noise", "rate", "steps", "epsilon so far"):
+        table.add_column(heading, justify="right")
+    for event in events:
+        spends = [earlier.spend for earlier in events[: event.seq + 1]]
+        spend = event.spend
+        table.add_row(
+            str(event.seq),
+            event.run,
+            str(event.round),
+            event.phase if event.kind == "charge" else event.kind,
+            f"{spend.noise_multiplier:g}",
+            f"{spend.sampling_rate:g}",
+            str(spend.steps),
+            f"{charged_epsilon(spends, settings.policy.delta, ACCOUNTANTS):.3f}",
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        f"Unit: patient. Budget: epsilon {settings.policy.epsilon:g} at delta {settings.policy.delta:g}, "
+        f"accountant: max of {', '.join(accountant.name for accountant in ACCOUNTANTS)}."
+    )
+
+
+@app.command()
+def model(
+    task: Annotated[Path, typer.Option(help="The consortium's task file.")] = Path("task.toml"),
+) -> None:
+    """Print the installed model's fingerprint, as `policy.allowed_models` wants it."""
+    learnt = load_task(task)
+    spec = ModelSpec(channels=learnt.recipe.channels, classes=len(learnt.classes))
+    typer.echo(spec.fingerprint)
+
+
+def main() -> None:
+    """Run the command line."""
+    log_to_stderr()
+    run_command("fed-client", app)
+
+
+def _log_link_event(event: LinkEvent) -> None:
+    logger.info("coordinator: %s", event)

@@ -1,0 +1,103 @@
+"""site.toml: who this hospital is, where its images are, and what it allows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from fed_client.policy import SitePolicy
+from fed_common.config import ConfigTable, load_config
+from fed_common.names import SiteName, site_name
+from fed_common.task import Task, load_task
+
+
+class _SiteTable(ConfigTable):
+    name: str
+    task: Path
+    identity: Path
+    state: Path
+    witness: Path
+
+
+class _ServerTable(ConfigTable):
+    address: str
+    ca: Path
+    identity: Path
+    node_key: Path
+
+
+class _DataTable(ConfigTable):
+    images: Path
+    labels: Path
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+
+
+class _PolicyTable(ConfigTable):
+    epsilon: float
+    delta: float = 1e-5
+    min_noise_multiplier: float = 0.5
+    min_evaluation_noise: float = 1.0
+    max_clip_norm: float = 10.0
+    max_sampling_rate: float = 0.5
+    max_steps_per_round: Annotated[int, Field(ge=1)] = 100
+    max_images_per_patient: Annotated[int, Field(ge=1)] = 16
+    min_cohort: Annotated[int, Field(ge=1)] = 2
+    min_patients: Annotated[int, Field(ge=1)] = 50
+    allowed_models: tuple[str, ...]
+
+
+class _SiteFile(ConfigTable):
+    site: _SiteTable
+    server: _ServerTable
+    data: _DataTable
+    policy: _PolicyTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteConfig:
+    """The checked file; every path is absolute or relative to where the file stands."""
+
+    name: SiteName
+    task: Task
+    identity: Path
+    state: Path
+    witness: Path
+    address: str
+    ca: Path
+    coordinator: Path
+    node_key: Path
+    images: Path
+    labels: Path
+    validation_fraction: float
+    policy: SitePolicy
+
+    @property
+    def ledger(self) -> Path:
+        """Return where the privacy ledger is."""
+        return self.state / "ledger" / "ledger.jsonl"
+
+
+def load_site_config(path: Path) -> SiteConfig:
+    """Return what site.toml says.
+
+    Raises:
+        ConfigError: the file, or a file it names, is missing or says something that is not allowed.
+    """
+    file = load_config(path, _SiteFile)
+    here = path.parent
+    return SiteConfig(
+        name=site_name(file.site.name),
+        task=load_task(here / file.site.task),
+        identity=here / file.site.identity,
+        state=here / file.site.state,
+        witness=here / file.site.witness,
+        address=file.server.address,
+        ca=here / file.server.ca,
+        coordinator=here / file.server.identity,
+        node_key=here / file.server.node_key,
+        images=here / file.data.images,
+        labels=here / file.data.labels,
+        validation_fraction=file.data.validation_fraction,
+        policy=SitePolicy(**file.policy.model_dump()),
+    )

@@ -1,0 +1,139 @@
+"""`fed-server`: the coordinator's commands."""
+
+import signal
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from fed_common import checkpoint as checkpoints
+from fed_common.errors import FedError
+from fed_common.files import exclusive
+from fed_common.logs import log_to_stderr, run_command
+from fed_common.models import ModelSpec
+from fed_common.names import site_name
+from fed_common.signing import VerifyingKey
+from fed_common.task import load_task
+from fed_server.config import FederationConfig, load_federation_config
+from fed_server.console import ConsoleObserver, JsonObserver
+from fed_server.dev_certificates import write_dev_certificates
+from fed_server.federation import Federation
+from fed_server.flower_link import FlowerExchange
+from fed_server.report import write_report
+from fed_server.rounds import Coordinator
+from fed_server.run_folder import RunFolder
+
+app = typer.Typer(
+    name="fed-server",
+    help="The coordinator: asks the hospitals round by round and publishes the signed model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class StoppedError(FedError):
+    """The operator stopped the coordinator; the next `start` goes on where it was."""
+
+    exit_code = 0
+
+
+@app.command()
+def start(
+    config: Annotated[Path, typer.Option(help="The federation's configuration.")] = Path("federation.toml"),
+    json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines, for machines.")] = False,
+    new_run: Annotated[
+        bool, typer.Option("--new-run", help="Begin another run although the last one is finished.")
+    ] = False,
+) -> None:
+    """Run all rounds, or go on with the run that was interrupted; ends with a signed model and a report.
+
+    SIGTERM and Ctrl-C stop it at once; nothing that was published is lost.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    settings = load_federation_config(config)
+    with exclusive(settings.runs, owner="fed-server"):
+        _run(settings, json=json, new_run=new_run)
+
+
+@app.command()
+def dev_certificates(
+    out: Annotated[Path, typer.Option(help="A folder that doesn't exist yet.")],
+    site: Annotated[list[str], typer.Option(help="A site's name; repeat it for each site.")],
+    host: Annotated[list[str], typer.Option(help="How sites reach the server; may be repeated.")] = [  # noqa: B006
+        "127.0.0.1",
+        "localhost",
+    ],
+) -> None:
+    """Make throw-away certificates and keys for development on one machine. Not for real hospitals."""
+    write_dev_certificates(out, sites=[site_name(name) for name in site], hosts=host)
+    typer.echo(f"{out}: certificates and keys for the server and {len(site)} sites, valid for 90 days")
+
+
+@app.command()
+def verify(
+    model: Annotated[Path, typer.Argument(help="A folder with model.safetensors and manifest.json.")],
+    key: Annotated[Path, typer.Option(help="The coordinator's public key, identity.pub.")],
+    task: Annotated[Path, typer.Option(help="The task file that the model was trained for.")],
+) -> None:
+    """Check that a model is the one that the coordinator signed, and print what is vouched for."""
+    learnt = load_task(task)
+    spec = ModelSpec(channels=learnt.recipe.channels, classes=len(learnt.classes))
+    manifest = checkpoints.load(model, spec, VerifyingKey.load(key)).manifest
+    typer.echo(f"signed: run {manifest.run}, round {manifest.round} of {manifest.rounds}, {manifest.model}")
+    for stated in manifest.sites:
+        privacy = stated.privacy
+        typer.echo(
+            f"{stated.site}: each {privacy.unit} is protected with epsilon {privacy.epsilon:.3f}, "
+            f"delta {privacy.delta:g} against {privacy.adversary}, after {privacy.releases} releases "
+            f"({privacy.sampling}; {privacy.accountant}; ledger {privacy.ledger.digest[:12]})"
+        )
+
+
+def main() -> None:
+    """Run the command line."""
+    log_to_stderr()
+    run_command("fed-server", app)
+
+
+def _run(config: FederationConfig, *, json: bool, new_run: bool) -> None:
+    folder = RunFolder.current(config.runs)
+    if folder is not None and folder.finished and not new_run:
+        write_report(folder.report, folder.journal.read(), config.references)
+        typer.echo(f"{folder.run} is finished: {folder.report}; --new-run begins another")
+        return
+    if folder is None or folder.finished:
+        folder = RunFolder.begin(config.runs, config.settings.name)
+    try:
+        _ask_all_rounds(config, folder, json=json)
+    finally:
+        # Also after a stop or a lost quorum: what happened so far is worth reading.
+        write_report(folder.report, folder.journal.read(), config.references)
+    if not json:
+        typer.echo(f"report: {folder.report}")
+
+
+def _ask_all_rounds(config: FederationConfig, folder: RunFolder, *, json: bool) -> None:
+    with (
+        JsonObserver() if json else ConsoleObserver() as observer,
+        FlowerExchange.open(config.address, tls=config.tls, node_keys=config.node_keys) as exchange,
+    ):
+        coordinator = Coordinator(
+            key=config.identity,
+            site_keys=config.site_keys,
+            exchange=exchange,
+            quorum=config.settings.quorum.sites,
+            deadline_s=config.settings.quorum.deadline_s,
+        )
+        Federation(
+            settings=config.settings,
+            coordinator=coordinator,
+            folder=folder,
+            test_set=config.test_set,
+            observer=observer,
+        ).run()
+
+
+def _stop(_number: int, _frame: object) -> NoReturn:
+    # Raised wherever the main thread is: every file is written whole or not at all.
+    raise StoppedError("stopped; `fed-server start` goes on where it was")
