@@ -137,3 +137,7 @@ def _ask_all_rounds(config: FederationConfig, folder: RunFolder, *, json: bool) 
 def _stop(_number: int, _frame: object) -> NoReturn:
     # Raised wherever the main thread is: every file is written whole or not at all.
     raise StoppedError("stopped; `fed-server start` goes on where it was")
+
+
+if __name__ == "__main__":
+    main()

@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fed_common.errors import ConfigError, MachineError
-from fed_common.names import SiteName
+from fed_common.names import SiteName, site_name
+from fed_common.plans import SiteTerms
 from fed_common.task import Task
 from fed_sim.dicom_writer import DicomImage, write_dicom
 
@@ -122,6 +123,23 @@ def finish_federation(out: Path, summary: FederationSummary) -> None:
         (out / "federation.json").write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise MachineError(f"{out}: can't be written ({error.strerror})") from error
+
+
+def load_site_terms(hospitals: Path) -> tuple[SiteTerms, ...]:
+    """Return the hospitals of the folder with their public size classes.
+
+    Raises:
+        ConfigError: the folder holds no federation of this form.
+    """
+    try:
+        summary = json.loads((hospitals / "federation.json").read_text(encoding="utf-8"))
+        return tuple(
+            SiteTerms(name=site_name(site["name"]), patients=site["patients"]) for site in summary["sites"]
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{hospitals}: no hospitals here; `fed-sim phantoms` or `fed-sim import` makes some"
+        ) from error
 
 
 def _write_labels(path: Path, labels: list[tuple[str, str]]) -> None:

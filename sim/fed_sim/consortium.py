@@ -1,0 +1,154 @@
+"""Turns folders of hospitals into a federation ready to start: keys, certificates and configuration files.
+
+What it writes is what real hospitals and a real coordinator would have, each in a folder of its own:
+
+    OUT/federation.toml, task.toml, public-test.safetensors    the coordinator's
+    OUT/<site>/site.toml                                       a hospital's
+    OUT/keys/...                                               development certificates
+
+The service reads these files over TLS, `fed-sim run` in one process: one way of working, two exchanges.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
+
+from fed_client.dataset import load_public_test
+from fed_common.errors import ConfigError, DataError, MachineError
+from fed_common.models import ModelSpec
+from fed_common.names import SiteName
+from fed_common.plans import SiteTerms
+from fed_common.task import Task, load_task
+from fed_common.test_set import TestSet, save_test_set
+from fed_server.dev_certificates import write_dev_certificates
+from fed_sim.hospitals import PUBLIC_TEST, load_site_terms
+from fed_sim.scenario import Scenario
+
+TEST_SET_FILE = "public-test.safetensors"
+REFERENCES_FILE = "references.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consortium:
+    """The files of one federation on this machine."""
+
+    root: Path
+    sites: tuple[SiteName, ...]
+
+    @property
+    def federation_file(self) -> Path:
+        """Return the coordinator's configuration."""
+        return self.root / "federation.toml"
+
+    def site_file(self, site: SiteName) -> Path:
+        """Return one hospital's configuration."""
+        return self.root / site / "site.toml"
+
+
+def found_consortium(
+    root: Path, *, hospitals: Path, scenario: Scenario, port: int = 8443, references: bool = False
+) -> Consortium:
+    """Write all files of a federation of the hospitals in `hospitals` into the new folder `root`.
+
+    Raises:
+        ConfigError: `root` holds a federation already, or `hospitals` none.
+        MachineError: the disk refuses.
+    """
+    terms = load_site_terms(hospitals)
+    task = load_task(hospitals / "task.toml")
+    names = tuple(site.name for site in terms)
+    if (root / "federation.toml").exists():
+        raise ConfigError(f"{root}: holds a federation already; choose another folder")
+    write_dev_certificates(root / "keys", sites=names, hosts=["127.0.0.1", "localhost"])
+    consortium = Consortium(root=root, sites=names)
+    test_set = _public_test(hospitals / PUBLIC_TEST, task)
+    try:
+        (root / "task.toml").write_bytes((hospitals / "task.toml").read_bytes())
+        if test_set is not None:
+            save_test_set(root / TEST_SET_FILE, test_set, task)
+        tables = _federation_tables(scenario, terms, port=port, test_set=test_set is not None)
+        if references:
+            tables["federation"]["references"] = REFERENCES_FILE
+        consortium.federation_file.write_text(tomli_w.dumps(tables))
+        for name in names:
+            (root / name).mkdir()
+            site = _site_tables(scenario, name, hospitals=hospitals.resolve(), task=task, port=port)
+            consortium.site_file(name).write_text(tomli_w.dumps(site))
+    except OSError as error:
+        raise MachineError(f"{root}: can't be written ({error.strerror})") from error
+    return consortium
+
+
+def _public_test(folder: Path, task: Task) -> TestSet | None:
+    if not folder.is_dir():
+        return None
+    images = load_public_test(folder, task)
+    if images.num_patients == 0:
+        raise DataError(f"{folder}: the public test set has no image")
+    return TestSet(images_NCHW=images.images_NCHW, labels_N=images.labels_N, patients_N=images.patients_N)
+
+
+def _federation_tables(
+    scenario: Scenario, terms: tuple[SiteTerms, ...], *, port: int, test_set: bool
+) -> dict[str, dict[str, object] | list[dict[str, object]]]:
+    federation: dict[str, object] = {"name": scenario.name, "task": "task.toml", "runs": "runs"}
+    if test_set:
+        federation["test_set"] = TEST_SET_FILE
+    return {
+        "federation": federation,
+        "server": {
+            "host": "127.0.0.1",
+            "port": port,
+            "ca": "keys/ca.crt",
+            "certificate": "keys/server/tls.crt",
+            "key": "keys/server/tls.key",
+            "identity": "keys/server/identity.key",
+        },
+        "quorum": scenario.quorum.model_dump(exclude_none=True),
+        "training": scenario.training.model_dump(exclude_none=True),
+        "privacy": scenario.privacy.model_dump(exclude_none=True),
+        "evaluation": scenario.evaluation.model_dump(exclude_none=True),
+        "sites": [
+            {
+                "name": site.name,
+                "patients": site.patients,
+                "identity": f"keys/{site.name}/identity.pub",
+                "node_key": f"keys/{site.name}/node.pub",
+            }
+            for site in terms
+        ],
+    }
+
+
+def _site_tables(
+    scenario: Scenario, name: SiteName, *, hospitals: Path, task: Task, port: int
+) -> dict[str, dict[str, object]]:
+    keys = f"../keys/{name}"
+    policy = scenario.policy.model_dump(exclude_none=True)
+    model = ModelSpec(channels=task.recipe.channels, classes=len(task.classes))
+    return {
+        "site": {
+            "name": name,
+            "task": "../task.toml",
+            "identity": f"{keys}/identity.key",
+            "state": "state",
+            "witness": "ledger.witness",
+        },
+        "server": {
+            "address": f"https://127.0.0.1:{port}",
+            "ca": "../keys/ca.crt",
+            "identity": "../keys/server/identity.pub",
+            "node_key": f"{keys}/node.key",
+        },
+        "data": {
+            "images": str(hospitals / name / "images"),
+            "labels": str(hospitals / name / "labels.csv"),
+        },
+        "policy": {
+            "epsilon": scenario.privacy.epsilon,
+            "delta": scenario.privacy.delta,
+            "allowed_models": [model.fingerprint],
+            **policy,
+        },
+    }

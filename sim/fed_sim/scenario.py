@@ -1,0 +1,44 @@
+"""scenario.toml: what is rehearsed - which hospitals, and the same tables that a real federation has."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from fed_common.config import ConfigTable, load_config
+from fed_server.settings import EvaluationTable, PrivacyTable, QuorumTable, TrainingTable
+
+
+class PolicyTable(ConfigTable):
+    """What every rehearsing hospital allows; the budget is the run's epsilon unless it says otherwise."""
+
+    epsilon: float | None = None
+    min_noise_multiplier: float = 0.3
+    max_sampling_rate: float = 0.5
+    min_patients: Annotated[int, Field(ge=1)] = 20
+    min_cohort: Annotated[int, Field(ge=1)] = 2
+
+
+class Scenario(ConfigTable):
+    """A whole federation on one machine."""
+
+    name: str
+    quorum: QuorumTable
+    training: TrainingTable
+    privacy: PrivacyTable
+    evaluation: EvaluationTable = EvaluationTable()
+    policy: PolicyTable = PolicyTable()
+
+
+def load_scenario(path: Path) -> Scenario:
+    """Return the scenario in the TOML file at `path`.
+
+    Raises:
+        ConfigError: it is missing or says something that is not allowed.
+    """
+    return load_config(path, Scenario)
+
+
+def gallery(name: str) -> Scenario:
+    """Return one of the scenarios that come with the program, such as `phantoms` or `pneumonia`."""
+    return load_scenario(Path(__file__).parent / "scenarios" / f"{name}.toml")
