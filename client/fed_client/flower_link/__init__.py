@@ -1,0 +1,277 @@
+"""The site's end of the Flower link: without it no question reaches the hospital.
+
+It is Flower's fleet protocol without Flower's node: no code is downloaded and no process started per
+question. There is one rule for every failure, be it of the line, the server or Flower: log in again, after
+a pause. The server then asks what is still open once more, so `answer` must give the same bytes for
+the same question.
+"""
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Literal
+
+import httpx
+from flwr.app import ConfigRecord, Error, Message, Metadata, RecordDict
+from flwr.app.message.message import make_message, remove_content_from_message
+from flwr.common.constant import ErrorCode
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    DeactivateNodeRequest,
+    PullMessagesRequest,
+    PushMessagesRequest,
+)
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.message_pb2 import ObjectTree
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    iterate_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_protobuf_utils import (
+    make_confirm_message_received_fn_protobuf,
+    make_pull_object_fn_protobuf,
+    make_push_object_fn_protobuf,
+)
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    ObjectPushError,
+    inflate_object_from_contents,
+    pull_objects,
+    push_objects,
+)
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+
+from fed_client.flower_link.faults import hopeless, reason
+from fed_client.flower_link.link import FlowerLink
+from fed_common.errors import MalformedMessageError
+
+__all__ = ["FlowerLink", "LinkEvent", "serve"]
+
+logger = logging.getLogger(__name__)
+
+LinkEvent = Literal["connected", "disconnected", "asked", "answered", "failed", "late"]
+
+POLL_S = 0.2
+# Flower's shortest interval; the server takes a site for offline after two of them.
+HEARTBEAT_S = 10.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
+TIMEOUT_S = 20.0
+# As in the server's half of the link, which reads and writes the same pieces.
+PIECE_BYTES = 4 << 20
+MAX_QUESTION_BYTES = 1 << 30
+
+_FAILURES = (httpx.HTTPError, ObjectPullError, ObjectPushError, ValueError)
+
+
+def serve(
+    answer: Callable[[bytes], bytes],
+    *,
+    link: FlowerLink,
+    stop: threading.Event,
+    on_event: Callable[[LinkEvent], None],
+) -> None:
+    """Answer the server's questions until `stop` is set, through every failure that may pass.
+
+    `answer` runs in the calling thread; if it raises, the server learns the name of the error's class.
+
+    Raises:
+        ConfigError: a file of the link can't be used.
+        TrustError: the server is not the consortium's, or doesn't know this site.
+        MachineError: this machine's clock is wrong.
+    """
+    # httpx would log every request.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    key = link.read_node_key()
+    client = FleetHttpClient(
+        link.address,
+        interceptors=[NodeAuthHttpInterceptor(key, key.public_key())],
+        verify=link.tls_context(),
+        timeout=TIMEOUT_S,
+    )
+    with client:
+        _Site(
+            answer=answer,
+            link=link,
+            stop=stop,
+            on_event=on_event,
+            client=client,
+            public_key=public_key_to_bytes(key.public_key()),
+        ).run()
+
+
+@dataclass(kw_only=True)
+class _Site:
+    """The conversation with the server: 1 log in, 2 poll, 3 fetch, 4 answer, 5 send; after a failure, 1."""
+
+    answer: Callable[[bytes], bytes]
+    link: FlowerLink
+    stop: threading.Event
+    on_event: Callable[[LinkEvent], None]
+    client: FleetHttpClient
+    public_key: bytes
+    ever_connected: bool = False
+    reported_down: bool = False
+    pause_s: float = FIRST_PAUSE_S
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            try:
+                with self._login() as node:
+                    self._connected()
+                    self._converse(node)
+            except _FAILURES as error:
+                self._disconnected(error)
+
+    def _connected(self) -> None:
+        self.ever_connected, self.reported_down = True, False
+        self.on_event("connected")
+
+    def _disconnected(self, error: Exception) -> None:
+        if final := hopeless(error, self.link, ever_connected=self.ever_connected):
+            raise final from error
+        if not self.reported_down:
+            logger.warning("no connection to %s (%s); trying on", self.link.address, reason(error))
+            self.reported_down = True
+            self.on_event("disconnected")
+        # Jitter, so that the sites don't all come back in the same moment.
+        self.stop.wait(self.pause_s * random.uniform(0.8, 1.2))
+        self.pause_s = min(2 * self.pause_s, LONGEST_PAUSE_S)
+
+    @contextmanager
+    def _login(self) -> Iterator[Node]:
+        """1: end the login that a crash has left open, which Flower would not do for 20 s, and log in."""
+        if (last := self.link.last_login()) is not None:
+            self._log_out(last)
+        request = ActivateNodeRequest(public_key=self.public_key, heartbeat_interval=HEARTBEAT_S)
+        node_id = self.client.ActivateNode(request).node_id
+        self.link.remember_login(node_id)
+        with self._heartbeats(Node(node_id=node_id)):
+            yield Node(node_id=node_id)
+        self._log_out(node_id)
+
+    def _log_out(self, node_id: int) -> None:
+        # Refused when the login is over already, or when the server that gave the id is gone.
+        with suppress(httpx.HTTPStatusError):
+            self.client.DeactivateNode(DeactivateNodeRequest(node_id=node_id))
+
+    @contextmanager
+    def _heartbeats(self, node: Node) -> Iterator[None]:
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(HEARTBEAT_S / 2):
+                try:
+                    self.client.SendNodeHeartbeat(
+                        SendNodeHeartbeatRequest(node=node, heartbeat_interval=HEARTBEAT_S)
+                    )
+                except _FAILURES as error:
+                    logger.debug("a heartbeat failed (%s)", reason(error))
+
+        thread = threading.Thread(target=beat, name="heartbeats", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _converse(self, node: Node) -> None:
+        while not self.stop.is_set():
+            response = self.client.PullMessages(PullMessagesRequest(node=node))  # 2
+            self.pause_s = FIRST_PAUSE_S
+            if not response.messages_list:
+                self.stop.wait(POLL_S)
+                continue
+            asked = message_from_proto(response.messages_list[0]).metadata
+            self.on_event("asked")
+            contents = self._fetch(node, asked, response.message_object_trees[0])
+            self._send(node, self._reply(node, asked, contents))
+
+    def _fetch(self, node: Node, asked: Metadata, tree: ObjectTree) -> dict[str, bytes]:
+        """3: get all pieces, then let the server forget them."""
+        contents = pull_objects(
+            [part.object_id for part in iterate_object_tree(tree)],
+            make_pull_object_fn_protobuf(self.client.PullObject, node, asked.run_id),
+        )
+        confirm = make_confirm_message_received_fn_protobuf(
+            self.client.ConfirmMessageReceived, node, asked.run_id
+        )
+        confirm(asked.message_id)
+        return contents
+
+    def _reply(self, node: Node, asked: Metadata, contents: dict[str, bytes]) -> Message:
+        """4: let the site answer; whatever goes wrong in there, the server hears one word of it."""
+        metadata = Metadata(
+            run_id=asked.run_id,
+            message_id="",
+            src_node_id=node.node_id,
+            dst_node_id=asked.src_node_id,
+            reply_to_message_id=asked.message_id,
+            group_id=asked.group_id,
+            # The server's own times, so that an answer doesn't expire because of this machine's clock.
+            created_at=asked.created_at,
+            ttl=asked.ttl,
+            message_type=asked.message_type,
+        )
+        try:
+            content = _pack(self.answer(_unpack(asked.message_id, contents)))
+        except Exception as error:  # noqa: BLE001 - a bug in one answer must not take the site offline
+            name = type(error).__name__
+            logger.error("a question was not answered (%s)", name)
+            self.on_event("failed")
+            return make_message(metadata, error=Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, name))
+        return make_message(metadata, content)
+
+    def _send(self, node: Node, reply: Message) -> None:
+        """5: announce the answer, then send the pieces that the server hasn't got."""
+        try:
+            with no_object_id_recompute():
+                reply.metadata.__dict__["_message_id"] = reply.object_id
+                announcement = PushMessagesRequest(
+                    node=node,
+                    messages_list=[message_to_proto(remove_content_from_message(reply))],
+                    message_object_trees=[get_object_tree(reply)],
+                )
+                receipt = self.client.PushMessages(announcement)
+                push = make_push_object_fn_protobuf(
+                    self.client.PushObject, node, reply.metadata.run_id, receipt.session_id
+                )
+                push_objects(
+                    get_all_nested_objects(reply), push, object_ids_to_push=set(receipt.objects_to_push)
+                )
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.FORBIDDEN:
+                raise
+            self.on_event("late")  # the question was withdrawn: its deadline is over
+            return
+        if reply.has_content():
+            self.on_event("answered")
+
+
+def _pack(payload: bytes) -> RecordDict:
+    """Return the payload in numbered pieces, so that no request is large."""
+    starts = range(0, len(payload), PIECE_BYTES)
+    return RecordDict(
+        {f"{start:012}": ConfigRecord({"piece": payload[start : start + PIECE_BYTES]}) for start in starts}
+    )
+
+
+def _unpack(message_id: str, contents: dict[str, bytes]) -> bytes:
+    message = inflate_object_from_contents(message_id, contents)
+    if not isinstance(message, Message):
+        raise MalformedMessageError(f"a Flower {type(message).__name__} instead of a message")
+    records = message.content.config_records
+    pieces = [piece for name in sorted(records) if isinstance(piece := records[name].get("piece"), bytes)]
+    # Measured before it is joined: records may share a piece, so few bytes can stand for many.
+    if not 0 < (size := sum(map(len, pieces))) <= MAX_QUESTION_BYTES:
+        raise MalformedMessageError(f"a question of {size} bytes, allowed are 1 to {MAX_QUESTION_BYTES}")
+    return b"".join(pieces)

@@ -1,0 +1,300 @@
+"""The exchange over Flower: embeds Flower's fleet service in this process and is its only user.
+
+Only the fleet routes are served. Flower's control and runtime interfaces, with which whoever reaches
+them could submit code, are not in this process at all: the exchange works on Flower's state directly.
+That state lives in memory: after a crash the sites log in again and the round engine asks again.
+"""
+
+import logging
+import time
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+from fastapi import FastAPI
+from flwr.app import ConfigRecord, Message, Metadata, RecordDict
+from flwr.app.message.message import make_message, remove_content_from_message
+from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID, SUPERLINK_NODE_ID
+from flwr.server.superlink.linkstate import LinkState, LinkStateFactory
+from flwr.supercore.constant import (
+    FLEET_HTTP_PUBLIC_KEY_HEADER,
+    FLWR_IN_MEMORY_DB_NAME,
+    NOOP_FEDERATION_ID,
+    NodeStatus,
+    TaskType,
+)
+from flwr.supercore.date import now
+from flwr.supercore.error import http_error_translator
+from flwr.supercore.heartbeat import HeartbeatSender
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    iterate_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.object_store import NoObjectInStoreError, ObjectStoreFactory
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.protobuf.translation import ProtobufTranslationMiddleware
+from flwr.superlink.federation import NoOpFederationManager
+from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware
+from flwr.superlink.routers.fleet.router import router as fleet_router
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+
+from fed_common.errors import ConfigError, MalformedMessageError
+from fed_common.names import SiteName
+from fed_server.exchange import Answer, NoAnswer, Question
+from fed_server.flower_link.listener import Gate, TlsFiles, listening
+
+__all__ = ["FlowerExchange", "TlsFiles"]
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.05
+# A payload travels in pieces, so that no request is large and a broken transfer goes on where it stopped.
+PIECE_BYTES = 4 << 20
+MAX_REQUEST_BYTES = 2 * PIECE_BYTES
+MAX_ANSWER_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowerExchange:
+    """Implements `fed_server.exchange.Exchange` for sites that log in over TLS."""
+
+    port: int
+    _state: LinkState
+    _nodes: Mapping[SiteName, int]
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, address: tuple[str, int], *, tls: TlsFiles, node_keys: Mapping[SiteName, Path]
+    ) -> "Iterator[FlowerExchange]":
+        """Listen at `address` (port 0: any) for the sites whose public node keys are given.
+
+        Raises:
+            ConfigError: a key or certificate file can't be used.
+            MachineError: the address is in use.
+        """
+        _quieten_flower()
+        keys = {site: _read_node_key(path) for site, path in node_keys.items()}
+        factory = LinkStateFactory(
+            FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), ObjectStoreFactory(FLWR_IN_MEMORY_DB_NAME)
+        )
+        state = factory.state()
+        nodes = {site: _enrol(state, site, key) for site, key in keys.items()}
+        gate = Gate(
+            app=_fleet_service(factory),
+            key_header=FLEET_HTTP_PUBLIC_KEY_HEADER,
+            enrolled=frozenset(b64encode(key).decode("ascii") for key in keys.values()),
+            max_body_bytes=MAX_REQUEST_BYTES,
+        )
+        with listening(gate, address=address, tls=tls) as port:
+            yield cls(port=port, _state=state, _nodes=nodes)
+
+    def online(self) -> frozenset[SiteName]:
+        """Return the enrolled sites that are connected now; a killed one counts for 20 s more."""
+        return frozenset(self._logins(self._nodes))
+
+    def ask(self, question: Question) -> Iterator[Answer | NoAnswer]:
+        """Yield exactly one item per site of the question, as they come, within `deadline_s`.
+
+        A site that logs in before the deadline, for the first time or again, is asked then.
+
+        Raises:
+            ConfigError: a site of the question is not enrolled.
+        """
+        if strangers := set(question.sites) - set(self._nodes):
+            raise ConfigError(f"not enrolled: {', '.join(sorted(strangers))}")
+        waiting = {site: self._nodes[site] for site in question.sites}
+        deadline = time.monotonic() + question.deadline_s
+        with _errand(self._state, question) as errand:
+            while waiting and (remaining_s := deadline - time.monotonic()) > 0:
+                for site, login in self._logins(waiting).items():
+                    errand.deliver(waiting[site], login=login, ttl_s=remaining_s)
+                    if item := errand.collect(site, waiting[site]):
+                        del waiting[site]
+                        yield item
+                time.sleep(POLL_S)
+        online = self.online()
+        for site in waiting:
+            yield NoAnswer(site=site, reason="late" if site in online else "offline")
+
+    def _logins(self, nodes: Mapping[SiteName, int]) -> dict[SiteName, float]:
+        """Return when each of the `nodes` that are online logged in, in seconds since 1970."""
+        infos = {info.node_id: info for info in self._state.get_node_info(node_ids=list(nodes.values()))}
+        return {
+            site: datetime.fromisoformat(infos[node].last_activated_at).timestamp()
+            for site, node in nodes.items()
+            if infos[node].status == NodeStatus.ONLINE
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Errand:
+    """One question on its way, as one Flower run: it ends with the run, so a late answer finds no taker."""
+
+    state: LinkState
+    run: int
+    question: Question
+    content: RecordDict
+    # By node: the message that asks it, and the answer that it has announced.
+    asked: dict[int, Metadata] = field(default_factory=dict)
+    announced: dict[int, Message] = field(default_factory=dict)
+
+    def deliver(self, node: int, *, login: float, ttl_s: float) -> None:
+        """Hand the question to a node that has not been asked since it logged in."""
+        before = self.asked.get(node)
+        if before and before.created_at >= login:
+            return
+        if before:
+            # The process that took it is gone; its half-sent answer must not be taken for the new one's.
+            self.state.delete_messages({before.message_id})
+            self.announced.pop(node, None)
+        message = make_message(self._metadata(node, ttl_s), self.content)
+        with no_object_id_recompute():
+            message.metadata.__dict__["_message_id"] = message.object_id
+            objects = get_all_nested_objects(message)
+            session = self.state.start_session(self.run)
+            _, missing = self.state.store_message_and_object_tree(
+                remove_content_from_message(message), get_object_tree(message), session
+            )
+            for object_id in missing:
+                self.state.store_object(self.run, session, object_id, objects[object_id].deflate())
+        self.asked[node] = message.metadata
+
+    def collect(self, site: SiteName, node: int) -> Answer | NoAnswer | None:
+        """Return the site's answer once it is here in full."""
+        announced = self._announced(node)
+        if announced is None:
+            return None
+        if announced.has_error():
+            # A site sends the name of the error's class, never its text.
+            logger.warning("site %s failed: %.80r", site, announced.error.reason)
+            return NoAnswer(site=site, reason="link-error")
+        try:
+            payload = self._payload(announced.metadata.message_id)
+        except MalformedMessageError as error:
+            logger.warning("site %s: %s", site, error)
+            return NoAnswer(site=site, reason="link-error")
+        return None if payload is None else Answer(site=site, payload=payload)
+
+    def _announced(self, node: int) -> Message | None:
+        """Return the head of the node's answer; Flower hands it out once."""
+        if node not in self.announced:
+            for message in self.state.get_message_res({self.asked[node].message_id}, self.run):
+                self.announced[node] = message
+        return self.announced.get(node)
+
+    def _payload(self, message_id: str) -> bytes | None:
+        """Return the payload of an announced message, None while pieces are on their way."""
+        try:
+            tree = self.state.object_store.get_object_tree(message_id)
+        except NoObjectInStoreError:
+            return None  # the upload was broken off, and the site will be asked again when it is back
+        contents = {
+            part.object_id: self.state.get_object(self.run, part.object_id) or b""
+            for part in iterate_object_tree(tree)
+        }
+        if not all(contents.values()):
+            return None
+        try:
+            message = inflate_object_from_contents(message_id, contents)
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise MalformedMessageError(f"not a Flower message ({type(error).__name__})") from error
+        if not isinstance(message, Message):
+            raise MalformedMessageError(f"a Flower {type(message).__name__} instead of a message")
+        return _unpack(message.content)
+
+    def _metadata(self, node: int, ttl_s: float) -> Metadata:
+        return Metadata(
+            run_id=self.run,
+            message_id="",
+            src_node_id=SUPERLINK_NODE_ID,
+            dst_node_id=node,
+            reply_to_message_id="",
+            group_id=str(self.question.round),
+            created_at=now().timestamp(),
+            ttl=ttl_s,
+            message_type=self.question.phase,
+        )
+
+
+@contextmanager
+def _errand(state: LinkState, question: Question) -> Iterator[_Errand]:
+    run = state.create_run(None, None, None, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, TaskType.SERVER_APP)
+    (task,) = state.get_tasks(run_ids=[run])
+    state.claim_task(task.task_id)
+    state.activate_task(task.task_id)
+    heartbeat = HeartbeatSender(lambda: state.acknowledge_task_heartbeat(task.task_id))
+    heartbeat.start()
+    try:
+        yield _Errand(state=state, run=run, question=question, content=_pack(question.payload))
+    finally:
+        heartbeat.stop()
+        state.stop_run(run)
+
+
+def _pack(payload: bytes) -> RecordDict:
+    """Return the payload in numbered pieces; the site's side of the link unpacks the same way."""
+    starts = range(0, len(payload), PIECE_BYTES)
+    return RecordDict(
+        {f"{start:012}": ConfigRecord({"piece": payload[start : start + PIECE_BYTES]}) for start in starts}
+    )
+
+
+def _unpack(content: RecordDict) -> bytes:
+    records = content.config_records
+    pieces = [piece for name in sorted(records) if isinstance(piece := records[name].get("piece"), bytes)]
+    # Measured before it is joined: records may share a piece, so few bytes can stand for many.
+    if not 0 < (size := sum(map(len, pieces))) <= MAX_ANSWER_BYTES:
+        raise MalformedMessageError(f"an answer of {size} bytes, allowed are 1 to {MAX_ANSWER_BYTES}")
+    return b"".join(pieces)
+
+
+def _fleet_service(factory: LinkStateFactory) -> FastAPI:
+    service = FastAPI(
+        openapi_url=None,
+        middleware=[
+            Middleware(BaseHTTPMiddleware, dispatch=http_error_translator),
+            Middleware(ProtobufTranslationMiddleware),
+            Middleware(NodeAuthMiddleware),
+        ],
+    )
+    service.state.linkstate_factory = factory
+    service.state.enable_supernode_auth = True
+    service.include_router(fleet_router)
+    return service
+
+
+def _read_node_key(path: Path) -> bytes:
+    try:
+        key = load_ssh_public_key(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not an OpenSSH public key") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise ConfigError(f"{path}: must be a NIST elliptic-curve key (ecdsa-sha2-nistp256)")
+    return public_key_to_bytes(key)
+
+
+def _enrol(state: LinkState, site: SiteName, key: bytes) -> int:
+    try:
+        return state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, heartbeat_interval=0, name=site)
+    except ValueError as error:
+        raise ConfigError(f"site {site}: its node key is already another site's") from error
+
+
+def _quieten_flower() -> None:
+    """Leave to the operator only what Flower did not foresee; a refusal is told to the one refused."""
+    flower = logging.getLogger("flwr")
+    flower.handlers.clear()
+    flower.setLevel(logging.ERROR)
+    flower.addFilter(lambda record: "[ApiError:" not in record.getMessage())

@@ -1,0 +1,362 @@
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
+from flwr.proto.fleet_pb2 import PushMessagesRequest, PushMessagesResponse
+from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
+from flwr.supercore.date import now
+from flwr.supernode import node_auth_http_interceptor
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from tests.contracts.exchange_contract import (
+    AMPLE_S,
+    NORTH,
+    SITES,
+    Answerer,
+    ExchangeContract,
+    Federation,
+    by_site,
+    fail,
+    question,
+    reverse,
+)
+
+from fed_client.flower_link import FlowerLink, LinkEvent, serve
+from fed_common.errors import ConfigError, MachineError, TrustError
+from fed_common.names import SiteName
+from fed_server.dev_certificates import write_dev_certificates
+from fed_server.exchange import Exchange
+from fed_server.flower_link import FlowerExchange, TlsFiles
+
+
+def make_pki(folder: Path) -> Path:
+    write_dev_certificates(folder, sites=SITES, hosts=["localhost", "127.0.0.1"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_pki(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="module")
+def other_pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_pki(tmp_path_factory.mktemp("other-pki"))
+
+
+def tls_files(pki: Path) -> TlsFiles:
+    return TlsFiles(ca=pki / "ca.crt", certificate=pki / "server/tls.crt", key=pki / "server/tls.key")
+
+
+@contextmanager
+def serving(pki: Path, *, port: int = 0, sites: tuple[SiteName, ...] = SITES) -> Iterator[FlowerExchange]:
+    keys = {site: pki / site / "node.pub" for site in sites}
+    with FlowerExchange.open(("127.0.0.1", port), tls=tls_files(pki), node_keys=keys) as exchange:
+        yield exchange
+
+
+def link_to(port: int, pki: Path, *, state: Path, site: SiteName = NORTH) -> FlowerLink:
+    return FlowerLink(
+        address=f"https://127.0.0.1:{port}",
+        ca=pki / "ca.crt",
+        node_key=pki / site / "node.key",
+        state=state,
+    )
+
+
+@contextmanager
+def answering(link: FlowerLink, answer: Answerer) -> Iterator[list[LinkEvent]]:
+    """Run a site in a thread; yields the events it reports."""
+    stop, events = threading.Event(), list[LinkEvent]()
+    site = threading.Thread(
+        target=serve, args=(answer,), kwargs={"link": link, "stop": stop, "on_event": events.append}
+    )
+    site.start()
+    try:
+        yield events
+    finally:
+        stop.set()
+        site.join()
+
+
+def serve_until_it_gives_up(link: FlowerLink) -> None:
+    serve(reverse, link=link, stop=threading.Event(), on_event=lambda _: None)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + AMPLE_S
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def federation(pki: Path, tmp_path: Path) -> Federation:
+    @contextmanager
+    def opened(answerers: Mapping[SiteName, Answerer]) -> Iterator[Exchange]:
+        with ExitStack() as stack:
+            exchange = stack.enter_context(serving(pki))
+            for site, answer in answerers.items():
+                link = link_to(exchange.port, pki, site=site, state=tmp_path / site)
+                stack.enter_context(answering(link, answer))
+            wait_until(lambda: exchange.online() == frozenset(answerers))
+            yield exchange
+
+    return opened
+
+
+class TestFlowerExchange(ExchangeContract):
+    pass
+
+
+def test_no_text_of_an_error_leaves_the_site(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent = []
+    push = FleetHttpClient.PushMessages
+
+    def overheard(client: FleetHttpClient, request: PushMessagesRequest) -> PushMessagesResponse:
+        sent.append(request.SerializeToString())
+        return push(client, request)
+
+    monkeypatch.setattr(FleetHttpClient, "PushMessages", overheard)
+    with federation({NORTH: fail}) as exchange:
+        list(exchange.ask(question(b"model", sites=(NORTH,))))
+    assert b"RuntimeError" in sent[0]
+    assert b"patient" not in sent[0] and "patient" not in caplog.text
+
+
+def test_a_site_that_was_never_there_is_offline(pki: Path) -> None:
+    with serving(pki) as exchange:
+        assert exchange.online() == frozenset()
+        assert set(by_site(exchange.ask(question(b"model", deadline_s=0.2))).values()) == {"offline"}
+
+
+def test_a_site_that_comes_before_the_deadline_is_asked(pki: Path, tmp_path: Path) -> None:
+    with serving(pki) as exchange, ExitStack() as later:
+        link = link_to(exchange.port, pki, state=tmp_path)
+        timer = threading.Timer(0.5, lambda: later.enter_context(answering(link, reverse)))
+        timer.start()
+        assert by_site(exchange.ask(question(b"model", sites=(NORTH,)))) == {NORTH: b"ledom"}
+        timer.join()
+
+
+def test_a_site_that_is_not_enrolled_can_not_be_asked(pki: Path) -> None:
+    with (
+        serving(pki, sites=(NORTH,)) as exchange,
+        pytest.raises(ConfigError, match="not enrolled: east, south"),
+    ):
+        list(exchange.ask(question(b"model")))
+
+
+# Who may come in
+
+
+def test_only_the_fleet_paths_answer_and_only_to_enrolled_keys(pki: Path) -> None:
+    key = load_ssh_public_key((pki / NORTH / "node.pub").read_bytes())
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    enrolled = {FLEET_HTTP_PUBLIC_KEY_HEADER: b64encode(pem).decode()}
+    closed = ["/", "/health", "/docs", "/openapi.json", "/v1/control/list-runs", "/v1/runtime/acquire-task"]
+    context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+    with serving(pki) as exchange, httpx.Client(verify=context) as client:
+
+        def status(path: str, *, headers: Mapping[str, str], body: bytes = b"") -> int:
+            url = f"https://127.0.0.1:{exchange.port}{path}"
+            return client.post(url, headers=dict(headers), content=body).status_code
+
+        assert {status(path, headers=enrolled) for path in closed} == {404}
+        assert status("/v1/fleet/pull-messages", headers={}) == 403
+        assert status("/v1/fleet/push-object", headers=enrolled, body=bytes(9 << 20)) == 413
+        # The header alone opens nothing: the signature is missing.
+        protobuf = enrolled | {"content-type": "application/protobuf"}
+        assert status("/v1/fleet/pull-messages", headers=protobuf) == 401
+
+
+def test_an_unknown_site_is_told_to_see_the_coordinator(pki: Path, other_pki: Path, tmp_path: Path) -> None:
+    with serving(pki) as exchange:
+        link = FlowerLink(
+            address=f"https://127.0.0.1:{exchange.port}",
+            ca=pki / "ca.crt",
+            node_key=other_pki / NORTH / "node.key",
+            state=tmp_path,
+        )
+        with pytest.raises(TrustError, match="the coordinator must enrol"):
+            serve_until_it_gives_up(link)
+
+
+def test_a_server_of_another_ca_is_not_trusted(pki: Path, other_pki: Path, tmp_path: Path) -> None:
+    with serving(other_pki) as exchange, pytest.raises(TrustError, match=r"not signed by .*ca\.crt"):
+        serve_until_it_gives_up(link_to(exchange.port, pki, state=tmp_path))
+
+
+def test_a_wrong_clock_is_named(pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_auth_http_interceptor, "now", lambda: now() + timedelta(hours=1))
+    with serving(pki) as exchange, pytest.raises(MachineError, match="clock"):
+        serve_until_it_gives_up(link_to(exchange.port, pki, state=tmp_path))
+
+
+def test_plaintext_is_refused_on_both_sides_without_a_word(
+    federation: Federation, pki: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ConfigError, match="https://HOST:PORT"):
+        FlowerLink(address="http://127.0.0.1:1", ca=pki, node_key=pki, state=tmp_path)
+    with federation({NORTH: reverse}) as exchange:
+        assert isinstance(exchange, FlowerExchange)
+        with socket.create_connection(("127.0.0.1", exchange.port)) as client:
+            client.sendall(b"POST /v1/fleet/activate-node HTTP/1.1\r\nhost: a\r\n\r\n")
+            assert b"HTTP" not in client.recv(1000)
+        assert by_site(exchange.ask(question(b"model", sites=(NORTH,)))) == {NORTH: b"ledom"}
+    assert capfd.readouterr() == ("", "")
+
+
+def test_tls_1_2_is_refused(pki: Path) -> None:
+    context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with (
+        serving(pki) as exchange,
+        socket.create_connection(("127.0.0.1", exchange.port)) as client,
+        pytest.raises(ssl.SSLError),
+    ):
+        context.wrap_socket(client, server_hostname="127.0.0.1")
+
+
+# What can be wrong when the server starts
+
+
+def test_a_taken_port_is_one_line(pki: Path) -> None:
+    with serving(pki) as exchange, pytest.raises(MachineError) as caught:
+        serving(pki, port=exchange.port).__enter__()
+    assert str(caught.value).startswith(f"127.0.0.1:{exchange.port}: address already in use; ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"key": "server/missing.key"}, "missing.key: can't be read"),
+        ({"key": "ca.crt"}, "ca.crt: not the private key of"),
+        ({"certificate": "server/tls.key"}, "tls.key: not a PEM certificate"),
+        ({"ca": "server/tls.crt"}, "tls.crt: not signed by"),
+    ],
+)
+def test_a_wrong_tls_file_is_named(pki: Path, changes: dict[str, str], message: str) -> None:
+    names = {"ca": "ca.crt", "certificate": "server/tls.crt", "key": "server/tls.key"} | changes
+    tls = TlsFiles(**{name: pki / path for name, path in names.items()})
+    with pytest.raises(ConfigError, match=message):
+        FlowerExchange.open(("127.0.0.1", 0), tls=tls, node_keys={}).__enter__()
+
+
+def test_a_key_that_two_sites_share_is_refused(pki: Path) -> None:
+    key = pki / NORTH / "node.pub"
+    with pytest.raises(ConfigError, match="already another site's"):
+        FlowerExchange.open(
+            ("127.0.0.1", 0), tls=tls_files(pki), node_keys=dict.fromkeys(SITES, key)
+        ).__enter__()
+
+
+# Crashes
+
+SITE = """
+import sys, threading, time
+from pathlib import Path
+from fed_client.flower_link import FlowerLink, serve
+address, pki, state, delay_s = sys.argv[1:]
+def answer(payload):
+    time.sleep(float(delay_s))
+    return payload[::-1]
+link = FlowerLink(
+    address=address, ca=Path(pki, "ca.crt"), node_key=Path(pki, "north/node.key"), state=Path(state)
+)
+serve(answer, link=link, stop=threading.Event(), on_event=lambda event: print(event, flush=True))
+"""
+
+SERVER = """
+import sys
+from pathlib import Path
+from fed_common.names import RunId, SiteName
+from fed_server.exchange import Answer, Question
+from fed_server.flower_link import FlowerExchange, TlsFiles
+pki, port, deadline_s = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+north = SiteName("north")
+tls = TlsFiles(ca=pki / "ca.crt", certificate=pki / "server/tls.crt", key=pki / "server/tls.key")
+with FlowerExchange.open(("127.0.0.1", port), tls=tls, node_keys={north: pki / "north/node.pub"}) as exchange:
+    question = Question(
+        run=RunId("run"), round=1, phase="train", sites=(north,), payload=b"model", deadline_s=deadline_s
+    )
+    print(*[reply.payload.decode() for reply in exchange.ask(question)], flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def process(script: str, *arguments: object, home: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a script with nothing but its home to write to; kill it in the end, as a power cut would."""
+    with subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=home,
+        env={"HOME": str(home), "OMP_NUM_THREADS": "1"},
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.send_signal(signal.SIGKILL)
+
+
+def next_line(running: subprocess.Popen[str]) -> str:
+    assert running.stdout
+    return running.stdout.readline().strip()
+
+
+def test_a_site_killed_while_it_answers_is_asked_again_when_it_is_back(pki: Path, tmp_path: Path) -> None:
+    home, state = tmp_path / "home", tmp_path / "state"
+    home.mkdir()
+    answers: list[bytes | str] = []
+    with serving(pki) as exchange:
+        address = f"https://127.0.0.1:{exchange.port}"
+
+        def ask() -> None:
+            answers.extend(by_site(exchange.ask(question(b"model", sites=(NORTH,)))).values())
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        with process(SITE, address, pki, state, AMPLE_S, home=home) as first:
+            assert [next_line(first), next_line(first)] == ["connected", "asked"]
+        with process(SITE, address, pki, state, 0, home=home) as second:
+            assert [next_line(second) for _ in range(3)] == ["connected", "asked", "answered"]
+            asking.join()
+    assert answers == [b"ledom"]
+    # Flower keeps nothing of its own in the user's home.
+    assert list(home.iterdir()) == []
+
+
+def test_sites_find_a_server_that_was_killed_and_restarted_by_themselves(pki: Path, tmp_path: Path) -> None:
+    home, port = tmp_path / "home", free_port()
+    home.mkdir()
+    with answering(link_to(port, pki, state=tmp_path), reverse) as events:
+        for _ in range(2):
+            with process(SERVER, pki, port, AMPLE_S, home=home) as server:
+                assert next_line(server) == "ledom"
+            wait_until(lambda: events[-1] == "disconnected")
+    # Reported once per change, however often the site tried in between.
+    assert events == ["disconnected", *["connected", "asked", "answered", "disconnected"] * 2]
+    assert list(home.iterdir()) == []
