@@ -21,13 +21,15 @@ from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread, uid
+from pydicom import Dataset, uid
 from pydicom.config import disable_value_validation
+from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import get_frame
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.multival import MultiValue
 from pydicom.pixels.utils import pixel_array
+from pydicom.tag import BaseTag, Tag
 
 from fed_client.rle import longest_segment
 from fed_client.window import Window, WindowFunction
@@ -49,8 +51,6 @@ _MODALITY_OF_CLASS = {
     uid.DigitalMammographyXRayImageStorageForProcessing: "MG",
     uid.DigitalIntraOralXRayImageStorageForPresentation: "IO",
     uid.DigitalIntraOralXRayImageStorageForProcessing: "IO",
-    uid.XRayAngiographicImageStorage: "XA",
-    uid.XRayRadiofluoroscopicImageStorage: "RF",
     uid.CTImageStorage: "CT",
     uid.MRImageStorage: "MR",
     uid.NuclearMedicineImageStorage: "NM",
@@ -58,8 +58,6 @@ _MODALITY_OF_CLASS = {
     uid.UltrasoundImageStorage: "US",
     uid.OphthalmicPhotography8BitImageStorage: "OP",
     uid.OphthalmicPhotography16BitImageStorage: "OP",
-    uid.VLEndoscopicImageStorage: "ES",
-    uid.VLMicroscopicImageStorage: "GM",
     uid.VLPhotographicImageStorage: "XC",
     uid.SecondaryCaptureImageStorage: "SC",
 }
@@ -69,7 +67,9 @@ _ORIGIN = ("SOPClassUID", "SOPInstanceUID", "PatientID", "IssuerOfPatientID", "B
 _KIND = ("PhotometricInterpretation", "SamplesPerPixel", "PlanarConfiguration", "NumberOfFrames")
 _SHAPE = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData")
 _VALUES = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction")
-_ELEMENTS = [*_ORIGIN, *_KIND, *_SHAPE, *_VALUES, "ModalityLUTSequence"]
+_ELEMENTS: list[BaseTag | int] = [
+    Tag(keyword) for keyword in (*_ORIGIN, *_KIND, *_SHAPE, *_VALUES, "ModalityLUTSequence")
+]
 
 # What pydicom 3.0.2 raises on damaged files; too deep a nesting is a RuntimeError.
 _DAMAGE_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -152,20 +152,19 @@ def _pydicom_errors() -> Iterator[None]:
 
 
 def _parse(contents: bytes) -> Dataset:
-    """Return the elements of `_ELEMENTS`, once the transfer syntax is known to be harmless."""
+    """Return the elements of `_ELEMENTS`, once the transfer syntax is known to be harmless.
+
+    pydicom's `dcmread` does both steps in one, and inflates a deflated data set whole on the way.
+    """
     stream = BytesIO(contents)
     read_preamble(stream, force=False)
-    meta = read_dataset(
-        stream,
-        is_implicit_VR=False,
-        is_little_endian=True,
-        stop_when=lambda tag, _vr, _length: tag.group != 2,
-    )
-    # Before the data set is touched: a deflated one is inflated whole by the parser.
-    if meta.TransferSyntaxUID not in _SYNTAXES:
+    meta = read_dataset(stream, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)
+    syntax = meta.TransferSyntaxUID
+    if syntax not in _SYNTAXES:
         raise UnreadableImageError("the transfer syntax must be uncompressed or RLE Lossless")
-    stream.seek(0)
-    return dcmread(stream, specific_tags=_ELEMENTS)
+    header = read_dataset(stream, syntax.is_implicit_VR, syntax.is_little_endian, specific_tags=_ELEMENTS)
+    header.file_meta = FileMetaDataset(meta)
+    return header
 
 
 def _check_layout(header: Dataset) -> None:
@@ -217,7 +216,7 @@ def _rescale(header: Dataset) -> tuple[float, float]:
     slope = _number(header, "RescaleSlope", default=1.0)
     intercept = _number(header, "RescaleIntercept", default=0.0)
     # Compared so that NaN fails.
-    if slope == 0 or not max(abs(slope), abs(intercept)) <= MAX_RESCALE:
+    if slope == 0 or not abs(slope) <= MAX_RESCALE or not abs(intercept) <= MAX_RESCALE:
         raise UnreadableImageError("RescaleSlope and RescaleIntercept must be finite, the slope not 0")
     return slope, intercept
 
@@ -232,18 +231,16 @@ def _window(header: Dataset) -> Window | None:
     width = _number(header, "WindowWidth", default=math.nan)
     function = _text(header, "VOILUTFunction") or "LINEAR"
     narrowest = 1.0 if function == "LINEAR" else math.ulp(0.0)
-    if not abs(centre) <= MAX_RESCALE or not narrowest <= width <= MAX_RESCALE:
-        return None
-    if function not in get_args(WindowFunction):
+    in_range = abs(centre) <= MAX_RESCALE and narrowest <= width <= MAX_RESCALE
+    if not in_range or function not in get_args(WindowFunction):
         return None
     return Window(centre=centre, width=width, function=cast(WindowFunction, function))
 
 
 def _number(header: Dataset, keyword: str, *, default: float) -> float:
     value = header.get(keyword)
-    if isinstance(value, MultiValue):
-        value = value[0]
-    return default if value is None else float(value)
+    first = value[0] if isinstance(value, MultiValue) else value
+    return default if first is None else float(first)
 
 
 def _text(header: Dataset, keyword: str) -> str:
