@@ -208,6 +208,7 @@ def test_a_deflate_bomb_is_not_inflated(tmp_path: Path) -> None:
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     path = tmp_path / "image.dcm"
     path.write_bytes(meta + deflater.compress(bytes(1 << 26)) + deflater.flush())
+    assert refusal(path) == "the transfer syntax must be uncompressed or RLE Lossless"
     assert peak_bytes_of_refusal(path) < 1 << 22
 
 
