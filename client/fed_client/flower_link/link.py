@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
@@ -35,7 +36,7 @@ class FlowerLink:
             key = load_ssh_private_key(self.node_key.read_bytes(), password=None)
         except OSError as error:
             raise ConfigError(f"{self.node_key}: can't be read ({error.strerror})") from error
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise ConfigError(f"{self.node_key}: not an OpenSSH private key without passphrase") from error
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ConfigError(f"{self.node_key}: must be a NIST elliptic-curve key (ecdsa-sha2-nistp256)")

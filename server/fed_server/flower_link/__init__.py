@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from fastapi import FastAPI
 from flwr.app import ConfigRecord, Message, Metadata, RecordDict
 from flwr.app.message.message import make_message, remove_content_from_message
@@ -39,7 +37,6 @@ from flwr.supercore.inflatable.inflatable_object import (
 )
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.object_store import NoObjectInStoreError, ObjectStoreFactory
-from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supercore.protobuf.translation import ProtobufTranslationMiddleware
 from flwr.superlink.federation import NoOpFederationManager
 from flwr.superlink.routers.fleet.node_auth import NodeAuthMiddleware
@@ -50,7 +47,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from fed_common.errors import ConfigError, MalformedMessageError
 from fed_common.names import SiteName
 from fed_server.exchange import Answer, NoAnswer, Question
-from fed_server.flower_link.listener import Gate, TlsFiles, listening
+from fed_server.flower_link.listener import Gate, TlsFiles, listening, read_node_key
 
 __all__ = ["FlowerExchange", "TlsFiles"]
 
@@ -83,7 +80,7 @@ class FlowerExchange:
             MachineError: the address is in use.
         """
         _quieten_flower()
-        keys = {site: _read_node_key(path) for site, path in node_keys.items()}
+        keys = {site: read_node_key(path) for site, path in node_keys.items()}
         factory = LinkStateFactory(
             FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), ObjectStoreFactory(FLWR_IN_MEMORY_DB_NAME)
         )
@@ -114,13 +111,14 @@ class FlowerExchange:
             raise ConfigError(f"not enrolled: {', '.join(sorted(strangers))}")
         waiting = {site: self._nodes[site] for site in question.sites}
         deadline = time.monotonic() + question.deadline_s
-        with _errand(self._state, question) as errand:
+        with _errand(self._state, question, self._nodes) as errand:
             while waiting and (remaining_s := deadline - time.monotonic()) > 0:
-                for site, login in self._logins(waiting).items():
-                    errand.deliver(waiting[site], login=login, ttl_s=remaining_s)
-                    if item := errand.collect(site, waiting[site]):
+                logins = self._logins(waiting)
+                errand.deliver(logins, ttl_s=remaining_s)
+                for site in logins:
+                    if reply := errand.collect(site):
                         del waiting[site]
-                        yield item
+                        yield reply
                 time.sleep(POLL_S)
         online = self.online()
         for site in waiting:
@@ -144,34 +142,45 @@ class _Errand:
     run: int
     question: Question
     content: RecordDict
-    # By node: the message that asks it, and the answer that it has announced.
-    asked: dict[int, Metadata] = field(default_factory=dict)
-    announced: dict[int, Message] = field(default_factory=dict)
+    nodes: Mapping[SiteName, int]
+    # The message that asks a site, and the head of its answer, which Flower hands out once.
+    asked: dict[SiteName, Metadata] = field(default_factory=dict)
+    announced: dict[SiteName, Message] = field(default_factory=dict)
 
-    def deliver(self, node: int, *, login: float, ttl_s: float) -> None:
-        """Hand the question to a node that has not been asked since it logged in."""
-        before = self.asked.get(node)
-        if before and before.created_at >= login:
-            return
-        if before:
-            # The process that took it is gone; its half-sent answer must not be taken for the new one's.
-            self.state.delete_messages({before.message_id})
-            self.announced.pop(node, None)
-        message = make_message(self._metadata(node, ttl_s), self.content)
+    def deliver(self, logins: Mapping[SiteName, float], *, ttl_s: float) -> None:
+        """Hand the question to the sites that have not been asked since they logged in."""
+        # Flower would hash the whole content anew for each site.
         with no_object_id_recompute():
-            message.metadata.__dict__["_message_id"] = message.object_id
-            objects = get_all_nested_objects(message)
-            session = self.state.start_session(self.run)
-            _, missing = self.state.store_message_and_object_tree(
-                remove_content_from_message(message), get_object_tree(message), session
-            )
-            for object_id in missing:
-                self.state.store_object(self.run, session, object_id, objects[object_id].deflate())
-        self.asked[node] = message.metadata
+            for site, login in logins.items():
+                before = self.asked.get(site)
+                if before is None or before.created_at < login:
+                    self._forget(site)
+                    self._push(site, ttl_s)
 
-    def collect(self, site: SiteName, node: int) -> Answer | NoAnswer | None:
+    def _forget(self, site: SiteName) -> None:
+        """Drop what was agreed with a process that is gone, so that its half-sent answer isn't mixed in."""
+        if before := self.asked.pop(site, None):
+            self.state.delete_messages({before.message_id})
+            self.announced.pop(site, None)
+
+    def _push(self, site: SiteName, ttl_s: float) -> None:
+        message = make_message(self._metadata(self.nodes[site], ttl_s), self.content)
+        message.metadata.__dict__["_message_id"] = message.object_id
+        objects = get_all_nested_objects(message)
+        session = self.state.start_session(self.run)
+        _, missing = self.state.store_message_and_object_tree(
+            remove_content_from_message(message), get_object_tree(message), session
+        )
+        for object_id in missing:
+            self.state.store_object(self.run, session, object_id, objects[object_id].deflate())
+        self.asked[site] = message.metadata
+
+    def collect(self, site: SiteName) -> Answer | NoAnswer | None:
         """Return the site's answer once it is here in full."""
-        announced = self._announced(node)
+        if site not in self.announced:
+            for message in self.state.get_message_res({self.asked[site].message_id}, self.run):
+                self.announced[site] = message
+        announced = self.announced.get(site)
         if announced is None:
             return None
         if announced.has_error():
@@ -184,13 +193,6 @@ class _Errand:
             logger.warning("site %s: %s", site, error)
             return NoAnswer(site=site, reason="link-error")
         return None if payload is None else Answer(site=site, payload=payload)
-
-    def _announced(self, node: int) -> Message | None:
-        """Return the head of the node's answer; Flower hands it out once."""
-        if node not in self.announced:
-            for message in self.state.get_message_res({self.asked[node].message_id}, self.run):
-                self.announced[node] = message
-        return self.announced.get(node)
 
     def _payload(self, message_id: str) -> bytes | None:
         """Return the payload of an announced message, None while pieces are on their way."""
@@ -210,7 +212,9 @@ class _Errand:
             raise MalformedMessageError(f"not a Flower message ({type(error).__name__})") from error
         if not isinstance(message, Message):
             raise MalformedMessageError(f"a Flower {type(message).__name__} instead of a message")
-        return _unpack(message.content)
+        payload = _unpack(message.content)
+        self.state.object_store.delete(message_id)  # a model's worth of memory per site
+        return payload
 
     def _metadata(self, node: int, ttl_s: float) -> Metadata:
         return Metadata(
@@ -227,7 +231,7 @@ class _Errand:
 
 
 @contextmanager
-def _errand(state: LinkState, question: Question) -> Iterator[_Errand]:
+def _errand(state: LinkState, question: Question, nodes: Mapping[SiteName, int]) -> Iterator[_Errand]:
     run = state.create_run(None, None, None, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, TaskType.SERVER_APP)
     (task,) = state.get_tasks(run_ids=[run])
     state.claim_task(task.task_id)
@@ -235,7 +239,8 @@ def _errand(state: LinkState, question: Question) -> Iterator[_Errand]:
     heartbeat = HeartbeatSender(lambda: state.acknowledge_task_heartbeat(task.task_id))
     heartbeat.start()
     try:
-        yield _Errand(state=state, run=run, question=question, content=_pack(question.payload))
+        content = _pack(question.payload)
+        yield _Errand(state=state, run=run, question=question, content=content, nodes=nodes)
     finally:
         heartbeat.stop()
         state.stop_run(run)
@@ -273,18 +278,6 @@ def _fleet_service(factory: LinkStateFactory) -> FastAPI:
     return service
 
 
-def _read_node_key(path: Path) -> bytes:
-    try:
-        key = load_ssh_public_key(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be read ({error.strerror})") from error
-    except ValueError as error:
-        raise ConfigError(f"{path}: not an OpenSSH public key") from error
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise ConfigError(f"{path}: must be a NIST elliptic-curve key (ecdsa-sha2-nistp256)")
-    return public_key_to_bytes(key)
-
-
 def _enrol(state: LinkState, site: SiteName, key: bytes) -> int:
     try:
         return state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, heartbeat_interval=0, name=site)
@@ -297,4 +290,8 @@ def _quieten_flower() -> None:
     flower = logging.getLogger("flwr")
     flower.handlers.clear()
     flower.setLevel(logging.ERROR)
-    flower.addFilter(lambda record: "[ApiError:" not in record.getMessage())
+    flower.addFilter(_unforeseen)
+
+
+def _unforeseen(record: logging.LogRecord) -> bool:
+    return "[ApiError:" not in record.getMessage()

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import uvicorn
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -67,6 +69,23 @@ def _read_certificate(path: Path) -> x509.Certificate:
         raise ConfigError(f"{path}: can't be read ({error.strerror})") from error
     except ValueError as error:
         raise ConfigError(f"{path}: not a PEM certificate") from error
+
+
+def read_node_key(path: Path) -> bytes:
+    """Return a site's public node key as PEM; Flower knows NIST curves only.
+
+    Raises:
+        ConfigError: the file holds no such key.
+    """
+    try:
+        key = load_ssh_public_key(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read ({error.strerror})") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{path}: not an OpenSSH public key") from error
+    if not isinstance(key, EllipticCurvePublicKey):
+        raise ConfigError(f"{path}: must be a NIST elliptic-curve key (ecdsa-sha2-nistp256)")
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 @dataclass(frozen=True, kw_only=True)
