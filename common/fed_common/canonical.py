@@ -9,7 +9,7 @@ from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from fed_common.errors import FedError, MalformedMessageError
 from fed_common.names import Digest, digest_of
@@ -38,9 +38,10 @@ def decode(raw: bytes, kind: type[Fact]) -> Fact:
     """
     try:
         fact: Fact = _adapter(kind).validate_json(raw, strict=True)
-    except (ValidationError, FedError) as error:
+        canonical = encode(fact)
+    except (ValueError, FedError) as error:  # pydantic's refusal, and that of a NaN, are ValueErrors
         raise MalformedMessageError(f"not a {kind.__name__}") from error
-    if encode(fact) != raw:
+    if canonical != raw:
         raise MalformedMessageError(f"not the canonical encoding of a {kind.__name__}")
     return fact
 
