@@ -1,9 +1,10 @@
 """Writes files so that a crash leaves the old or the new one, and keeps two processes out of one folder."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fed_common.errors import MachineError
@@ -25,7 +26,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         aside.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # the first error is the one to tell
+            aside.unlink(missing_ok=True)
         raise MachineError(f"{path}: can't be written ({error.strerror})") from error
 
 
@@ -37,10 +39,14 @@ def append_durably(path: Path, line: bytes) -> None:
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        size = os.fstat(descriptor).st_size
         try:
             if os.write(descriptor, line) != len(line):
-                raise MachineError(f"{path}: the disk is full")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, size)  # half a line, or one that nobody counts, would spoil the next
+            raise
         finally:
             os.close(descriptor)
     except OSError as error:
