@@ -92,11 +92,12 @@ class PrivacyLedger:
         with exclusive(path.parent, owner="fed-client"):
             lines, fragment = _read_lines(path)
             ledger = cls(path, lines, witness=witness, key=key, subject=subject)
+            # Before the mending, which moves the witness on: a torn line must not hide an older copy.
+            ledger._compare_with_witness()
             if fragment:
                 # The torn bytes go first: appended to, they would spoil the next line.
                 write_atomically(path, b"".join(lines))
                 ledger._append("torn-line", RunId("unknown"), 0, "train", costliest)
-            ledger._compare_with_witness()
             yield ledger
 
     @property
