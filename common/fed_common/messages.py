@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 from fed_common import canonical, signed_fact
 from fed_common.errors import MalformedMessageError, TrustError
 from fed_common.ledger import LedgerHead
-from fed_common.names import Digest, RunId, SiteName, digest_of
+from fed_common.names import Digest, RunId, SiteName, digest_of, run_id
 from fed_common.plans import EvaluationTerms, Phase, SiteTerms, TrainTerms
 from fed_common.signing import SigningKey, VerifyingKey
 
@@ -62,6 +62,9 @@ class RoundPlan:
     cohort: tuple[SiteTerms, ...]
     terms: TrainTerms | EvaluationTerms
     witnessed: tuple[WitnessedHead, ...]
+
+    def __post_init__(self) -> None:
+        run_id(self.run)  # a site names files after it
 
     @property
     def phase(self) -> Phase:

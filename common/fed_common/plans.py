@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fed_common.errors import ConfigError
-from fed_common.names import SiteName
+from fed_common.names import SiteName, site_name
 
 Phase = Literal["train", "evaluate"]
 
@@ -21,6 +21,7 @@ class SiteTerms:
     patients: int
 
     def __post_init__(self) -> None:
+        site_name(self.name)
         if not self.patients >= 1:
             raise ConfigError(f"site {self.name}: patients must be at least 1, got {self.patients}")
 
