@@ -5,6 +5,7 @@ known one suggested, types are strict, and numbers must be finite.
 """
 
 import difflib
+import json
 import tomllib
 from pathlib import Path
 from typing import TypeVar, get_args
@@ -43,8 +44,8 @@ def load_config(path: Path, schema: type[Config]) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML ({error})") from error
     try:
-        # JSON mode lets a TOML array become a tuple and a string a path, and nothing else.
-        return schema.model_validate(table, strict=False)
+        # JSON mode lets an array become a tuple and a string a path, and nothing else.
+        return schema.model_validate_json(json.dumps(table, default=str), strict=True)
     except ValidationError as error:
         raise ConfigError(f"{path}: {_first_problem(error, schema)}") from error
 
