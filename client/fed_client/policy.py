@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fed_common import canonical
-from fed_common.accounting import Accountant, Spend, charged_epsilon
+from fed_common.accounting import Accountant, RdpAccountant, Spend, charged_epsilon
 from fed_common.errors import ConfigError, PrivacyError
 from fed_common.messages import RefusalCode, RoundPlan
-from fed_common.names import Digest, digest_of
+from fed_common.names import Digest
 from fed_common.plans import EvaluationTerms, TrainTerms
 
 MAX_DELTA = 1e-5
@@ -59,11 +59,13 @@ class SitePolicy:
 
     def costliest_round(self) -> Spend:
         """Return the most that one round could ever cost: what a torn ledger line counts as."""
-        return Spend(
-            noise_multiplier=min(self.min_noise_multiplier, self.min_evaluation_noise),
+        training = Spend(
+            noise_multiplier=self.min_noise_multiplier,
             sampling_rate=self.max_sampling_rate,
             steps=self.max_steps_per_round,
         )
+        evaluation = Spend(noise_multiplier=self.min_evaluation_noise, sampling_rate=1.0, steps=1)
+        return max(training, evaluation, key=lambda spend: RdpAccountant().epsilon([spend], self.delta))
 
     def refuse_weak_delta(self, patients: int) -> None:
         """Return only if `delta` still protects each of so many patients.
