@@ -119,7 +119,7 @@ class Site:
 
     def _work(self, plan: RoundPlan, parameters: bytes) -> bytes:
         own = self._admit(plan)
-        vector_P = self._check_model(parameters)
+        vector_P = self._check_model(plan, parameters)
         self._charge(plan)
         load_flat(self._model, vector_P)
         match plan.terms:
@@ -165,7 +165,9 @@ class Site:
                 )
         return own
 
-    def _check_model(self, parameters: bytes) -> NDArray[np.float32]:
+    def _check_model(self, plan: RoundPlan, parameters: bytes) -> NDArray[np.float32]:
+        if digest_of(parameters) != plan.parameters:
+            raise MalformedMessageError("the model is not the one that the plan names")
         if len(parameters) != 4 * self._num_parameters:
             raise MalformedMessageError(f"the model must have {self._num_parameters} float32 parameters")
         vector_P = np.frombuffer(parameters, dtype="<f4").astype(np.float32)
