@@ -277,9 +277,15 @@ class Federation:
 
 
 def _latest_privacy(known: Sequence[SitePrivacy], outcome: RoundOutcome[object]) -> tuple[SitePrivacy, ...]:
-    """Return each site's last statement; a refusal carries one too."""
-    latest: dict[SiteName, PrivacyStatement] = {stated.site: stated.privacy for stated in known}
-    latest.update({failure.site: failure.privacy for failure in outcome.failures if failure.privacy})
+    """Return each site's last statement; a refusal's counts where nothing better is known.
+
+    A site that refuses because its ledger is older than its witness states that older head: as the new
+    witness, it would let the same ledger pass in the next round.
+    """
+    latest: dict[SiteName, PrivacyStatement] = {
+        failure.site: failure.privacy for failure in outcome.failures if failure.privacy
+    }
+    latest.update({stated.site: stated.privacy for stated in known})
     latest.update(outcome.answered)
     return tuple(SitePrivacy(site=site, privacy=latest[site]) for site in sorted(latest))
 
