@@ -179,7 +179,7 @@ class Journal:
 
 def _decode(line: bytes) -> RunEvent:
     head, separator, fact = line.partition(b',"fact":')
-    name = head.rpartition(b'"event":"')[2].rstrip(b'"').decode()
+    name = head.rpartition(b'"event":"')[2].rstrip(b'"').decode(errors="replace")
     if not separator or name not in _KINDS:
         raise MalformedMessageError("the journal has a damaged line")
     return canonical.decode(fact[:-1], _KINDS[name])

@@ -7,7 +7,6 @@ runs/<id>/model.safetensors, manifest.json, report.html
 """
 
 import secrets
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -77,4 +76,4 @@ class RunFolder:
     def present_result(self, last: Path) -> None:
         """Put the last checkpoint's two files beside the report."""
         for name in (checkpoints.MODEL_FILE, checkpoints.MANIFEST_FILE):
-            shutil.copyfile(last / name, self.path / name)
+            write_atomically(self.path / name, (last / name).read_bytes())
