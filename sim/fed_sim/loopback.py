@@ -45,11 +45,9 @@ class LoopbackExchange:
                 error = future.exception()
                 if error is None:
                     yield Answer(site=site, payload=future.result())
-                elif isinstance(error, FedError):
-                    logger.warning("%s: %s", site, error)
-                    yield NoAnswer(site=site, reason="link-error")
                 else:
-                    raise error
+                    logger.warning("%s: %s", site, error if isinstance(error, FedError) else repr(error))
+                    yield NoAnswer(site=site, reason="link-error")
         except FuturesTimeoutError:
             for site in waiting.values():
                 yield NoAnswer(site=site, reason="late")
