@@ -1,18 +1,15 @@
-import signal
 import socket
 import ssl
-import subprocess
-import sys
 import threading
-import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 from flwr.proto.fleet_pb2 import PushMessagesRequest, PushMessagesResponse
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
@@ -20,7 +17,6 @@ from flwr.supercore.date import now
 from flwr.supernode import node_auth_http_interceptor
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from tests.contracts.exchange_contract import (
-    AMPLE_S,
     NORTH,
     SITES,
     Answerer,
@@ -31,18 +27,21 @@ from tests.contracts.exchange_contract import (
     question,
     reverse,
 )
+from tests.contracts.flower_federation import (
+    answering,
+    link_to,
+    make_pki,
+    serve_until_it_gives_up,
+    serving,
+    tls_files,
+    wait_until,
+)
 
-from fed_client.flower_link import FlowerLink, LinkEvent, serve
+from fed_client.flower_link import FlowerLink
 from fed_common.errors import ConfigError, MachineError, TrustError
 from fed_common.names import SiteName
-from fed_server.dev_certificates import write_dev_certificates
 from fed_server.exchange import Exchange
 from fed_server.flower_link import FlowerExchange, TlsFiles
-
-
-def make_pki(folder: Path) -> Path:
-    write_dev_certificates(folder, sites=SITES, hosts=["localhost", "127.0.0.1"])
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -53,58 +52,6 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def other_pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_pki(tmp_path_factory.mktemp("other-pki"))
-
-
-def tls_files(pki: Path) -> TlsFiles:
-    return TlsFiles(ca=pki / "ca.crt", certificate=pki / "server/tls.crt", key=pki / "server/tls.key")
-
-
-@contextmanager
-def serving(pki: Path, *, port: int = 0, sites: tuple[SiteName, ...] = SITES) -> Iterator[FlowerExchange]:
-    keys = {site: pki / site / "node.pub" for site in sites}
-    with FlowerExchange.open(("127.0.0.1", port), tls=tls_files(pki), node_keys=keys) as exchange:
-        yield exchange
-
-
-def link_to(port: int, pki: Path, *, state: Path, site: SiteName = NORTH) -> FlowerLink:
-    return FlowerLink(
-        address=f"https://127.0.0.1:{port}",
-        ca=pki / "ca.crt",
-        node_key=pki / site / "node.key",
-        state=state,
-    )
-
-
-@contextmanager
-def answering(link: FlowerLink, answer: Answerer) -> Iterator[list[LinkEvent]]:
-    """Run a site in a thread; yields the events it reports."""
-    stop, events = threading.Event(), list[LinkEvent]()
-    site = threading.Thread(
-        target=serve, args=(answer,), kwargs={"link": link, "stop": stop, "on_event": events.append}
-    )
-    site.start()
-    try:
-        yield events
-    finally:
-        stop.set()
-        site.join()
-
-
-def serve_until_it_gives_up(link: FlowerLink) -> None:
-    serve(reverse, link=link, stop=threading.Event(), on_event=lambda _: None)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + AMPLE_S
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.fixture
@@ -156,6 +103,25 @@ def test_a_site_that_comes_before_the_deadline_is_asked(pki: Path, tmp_path: Pat
         timer.start()
         assert by_site(exchange.ask(question(b"model", sites=(NORTH,)))) == {NORTH: b"ledom"}
         timer.join()
+
+
+def test_a_site_that_is_stopped_is_offline_at_once(pki: Path, tmp_path: Path) -> None:
+    with serving(pki) as exchange:
+        with answering(link_to(exchange.port, pki, state=tmp_path), reverse):
+            wait_until(lambda: exchange.online() == {NORTH})
+        assert exchange.online() == frozenset()
+
+
+@pytest.mark.parametrize(
+    "limit", ["fed_client.flower_link.MAX_QUESTION_BYTES", "fed_server.flower_link.MAX_ANSWER_BYTES"]
+)
+def test_a_payload_above_the_limit_is_a_link_error(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(limit, 1000)
+    with federation({NORTH: reverse}) as exchange:
+        assert by_site(exchange.ask(question(bytes(1001), sites=(NORTH,)))) == {NORTH: "link-error"}
+        assert by_site(exchange.ask(question(bytes(1000), sites=(NORTH,)))) == {NORTH: bytes(1000)}
 
 
 def test_a_site_that_is_not_enrolled_can_not_be_asked(pki: Path) -> None:
@@ -271,92 +237,38 @@ def test_a_key_that_two_sites_share_is_refused(pki: Path) -> None:
         ).__enter__()
 
 
-# Crashes
-
-SITE = """
-import sys, threading, time
-from pathlib import Path
-from fed_client.flower_link import FlowerLink, serve
-address, pki, state, delay_s = sys.argv[1:]
-def answer(payload):
-    time.sleep(float(delay_s))
-    return payload[::-1]
-link = FlowerLink(
-    address=address, ca=Path(pki, "ca.crt"), node_key=Path(pki, "north/node.key"), state=Path(state)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("missing", "can't be read"),
+        ("server/identity.pub", "not an OpenSSH public key"),
+        ("ed25519", "must be a NIST elliptic-curve key"),
+    ],
 )
-serve(answer, link=link, stop=threading.Event(), on_event=lambda event: print(event, flush=True))
-"""
-
-SERVER = """
-import sys
-from pathlib import Path
-from fed_common.names import RunId, SiteName
-from fed_server.exchange import Answer, Question
-from fed_server.flower_link import FlowerExchange, TlsFiles
-pki, port, deadline_s = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-north = SiteName("north")
-tls = TlsFiles(ca=pki / "ca.crt", certificate=pki / "server/tls.crt", key=pki / "server/tls.key")
-with FlowerExchange.open(("127.0.0.1", port), tls=tls, node_keys={north: pki / "north/node.pub"}) as exchange:
-    question = Question(
-        run=RunId("run"), round=1, phase="train", sites=(north,), payload=b"model", deadline_s=deadline_s
-    )
-    print(*[reply.payload.decode() for reply in exchange.ask(question)], flush=True)
-    sys.stdin.read()
-"""
+def test_a_node_key_that_flower_can_not_use_is_named(
+    pki: Path, tmp_path: Path, content: str, message: str
+) -> None:
+    path = pki / content
+    if content == "ed25519":
+        path = tmp_path / "node.pub"
+        public = Ed25519PrivateKey.generate().public_key()
+        path.write_bytes(public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH))
+    with pytest.raises(ConfigError, match=message):
+        FlowerExchange.open(("127.0.0.1", 0), tls=tls_files(pki), node_keys={NORTH: path}).__enter__()
 
 
-@contextmanager
-def process(script: str, *arguments: object, home: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run a script with nothing but its home to write to; kill it in the end, as a power cut would."""
-    with subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=home,
-        env={"HOME": str(home), "OMP_NUM_THREADS": "1"},
-    ) as running:
-        try:
-            yield running
-        finally:
-            running.send_signal(signal.SIGKILL)
-
-
-def next_line(running: subprocess.Popen[str]) -> str:
-    assert running.stdout
-    return running.stdout.readline().strip()
-
-
-def test_a_site_killed_while_it_answers_is_asked_again_when_it_is_back(pki: Path, tmp_path: Path) -> None:
-    home, state = tmp_path / "home", tmp_path / "state"
-    home.mkdir()
-    answers: list[bytes | str] = []
-    with serving(pki) as exchange:
-        address = f"https://127.0.0.1:{exchange.port}"
-
-        def ask() -> None:
-            answers.extend(by_site(exchange.ask(question(b"model", sites=(NORTH,)))).values())
-
-        asking = threading.Thread(target=ask)
-        asking.start()
-        with process(SITE, address, pki, state, AMPLE_S, home=home) as first:
-            assert [next_line(first), next_line(first)] == ["connected", "asked"]
-        with process(SITE, address, pki, state, 0, home=home) as second:
-            assert [next_line(second) for _ in range(3)] == ["connected", "asked", "answered"]
-            asking.join()
-    assert answers == [b"ledom"]
-    # Flower keeps nothing of its own in the user's home.
-    assert list(home.iterdir()) == []
-
-
-def test_sites_find_a_server_that_was_killed_and_restarted_by_themselves(pki: Path, tmp_path: Path) -> None:
-    home, port = tmp_path / "home", free_port()
-    home.mkdir()
-    with answering(link_to(port, pki, state=tmp_path), reverse) as events:
-        for _ in range(2):
-            with process(SERVER, pki, port, AMPLE_S, home=home) as server:
-                assert next_line(server) == "ledom"
-            wait_until(lambda: events[-1] == "disconnected")
-    # Reported once per change, however often the site tried in between.
-    assert events == ["disconnected", *["connected", "asked", "answered", "disconnected"] * 2]
-    assert list(home.iterdir()) == []
+@pytest.mark.parametrize(
+    ("ca", "node_key", "message"),
+    [
+        ("missing.crt", "north/node.key", "missing.crt: can't be read"),
+        ("north/node.key", "north/node.key", "node.key: not a PEM certificate"),
+        ("ca.crt", "missing.key", "missing.key: can't be read"),
+        ("ca.crt", "north/identity.key", "identity.key: not an OpenSSH private key"),
+    ],
+)
+def test_a_site_s_wrong_file_is_named(
+    pki: Path, tmp_path: Path, ca: str, node_key: str, message: str
+) -> None:
+    link = FlowerLink(address="https://127.0.0.1:1", ca=pki / ca, node_key=pki / node_key, state=tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        serve_until_it_gives_up(link)

@@ -1,0 +1,65 @@
+"""A server and sites of the Flower link for tests: real TLS on loopback, sites as threads."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.contracts.exchange_contract import AMPLE_S, NORTH, SITES, Answerer, reverse
+
+from fed_client.flower_link import FlowerLink, LinkEvent, serve
+from fed_common.names import SiteName
+from fed_server.dev_certificates import write_dev_certificates
+from fed_server.flower_link import FlowerExchange, TlsFiles
+
+
+def make_pki(folder: Path) -> Path:
+    write_dev_certificates(folder, sites=SITES, hosts=["localhost", "127.0.0.1"])
+    return folder
+
+
+def tls_files(pki: Path) -> TlsFiles:
+    return TlsFiles(ca=pki / "ca.crt", certificate=pki / "server/tls.crt", key=pki / "server/tls.key")
+
+
+@contextmanager
+def serving(pki: Path, *, port: int = 0, sites: tuple[SiteName, ...] = SITES) -> Iterator[FlowerExchange]:
+    keys = {site: pki / site / "node.pub" for site in sites}
+    with FlowerExchange.open(("127.0.0.1", port), tls=tls_files(pki), node_keys=keys) as exchange:
+        yield exchange
+
+
+def link_to(port: int, pki: Path, *, state: Path, site: SiteName = NORTH) -> FlowerLink:
+    return FlowerLink(
+        address=f"https://127.0.0.1:{port}",
+        ca=pki / "ca.crt",
+        node_key=pki / site / "node.key",
+        state=state,
+    )
+
+
+@contextmanager
+def answering(link: FlowerLink, answer: Answerer) -> Iterator[list[LinkEvent]]:
+    """Run a site in a thread; yields the events it reports."""
+    stop, events = threading.Event(), list[LinkEvent]()
+    site = threading.Thread(
+        target=serve, args=(answer,), kwargs={"link": link, "stop": stop, "on_event": events.append}
+    )
+    site.start()
+    try:
+        yield events
+    finally:
+        stop.set()
+        site.join()
+
+
+def serve_until_it_gives_up(link: FlowerLink) -> None:
+    serve(reverse, link=link, stop=threading.Event(), on_event=lambda _: None)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + AMPLE_S
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
