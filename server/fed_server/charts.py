@@ -1,0 +1,124 @@
+"""The report's drawings: inline SVG that takes its colours from the page, the same bytes for the same run."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from typing import TYPE_CHECKING, Literal
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from fed_common.metrics import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
+Role = Literal["federated", "pooled", "local"]
+
+# Okabe and Ito's blue and vermilion stay apart for colour-blind readers; line styles differ as well.
+_INKS: dict[str, str] = {
+    "federated": "#0072b2",
+    "pooled": "#d55e00",
+    "local": "#6b7280",
+    "text": "#4b5563",
+    "rule": "#d1d5db",
+}
+_DASHES: dict[Role, str] = {"federated": "-", "pooled": "--", "local": ":"}
+_STYLE: "dict[RcKeyType, object]" = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": _INKS["rule"],
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.labelcolor": _INKS["text"],
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.constrained_layout.use": True,
+    "font.size": 9,
+    "grid.color": _INKS["rule"],
+    "grid.linewidth": 0.5,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "fed-hospitals",
+    "text.parse_math": False,  # a dollar sign in a label is a dollar sign
+    "xtick.color": _INKS["rule"],
+    "xtick.labelcolor": _INKS["text"],
+    "ytick.labelcolor": _INKS["text"],
+    "ytick.left": False,
+}
+_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """One model in a comparison: its name, its figure, and in whose colour it is drawn."""
+
+    name: str
+    figure: Estimate
+    role: Role
+
+
+def exactly(value: float) -> Estimate:
+    """Return a figure whose interval has no width, and so isn't drawn."""
+    return Estimate(value=value, low=value, high=value)
+
+
+def draw_curve(points: Mapping[int, Estimate], levels: Mapping[Role, float]) -> str:
+    """Return a figure's course over the rounds with its interval, and the references as level lines."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(3.3, 2.2))
+        axes = figure.add_subplot()
+        rounds = sorted(points)
+        ink = _INKS["federated"]
+        axes.fill_between(
+            rounds,
+            [points[number].low for number in rounds],
+            [points[number].high for number in rounds],
+            color=ink,
+            alpha=0.16,
+            linewidth=0,
+        )
+        axes.plot(rounds, [points[number].value for number in rounds], color=ink, marker="o", markersize=2.5)
+        for role, level in levels.items():
+            axes.axhline(level, color=_INKS[role], linestyle=_DASHES[role], linewidth=1.3)
+        axes.set_xlabel("round")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+        return _to_svg(figure)
+
+
+def draw_comparison(bars: Sequence[Bar]) -> str:
+    """Return the models one below the other, each with its interval; the first one's figure is ruled down."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(4.6, 0.7 + 0.27 * len(bars)))
+        axes = figure.add_subplot()
+        axes.axvline(bars[0].figure.value, color=_INKS[bars[0].role], linewidth=0.7, alpha=0.6)
+        for row, bar in enumerate(bars):
+            _draw_bar(axes, row, bar)
+        axes.set_yticks(range(len(bars)), [_shortened(bar.name) for bar in bars])
+        axes.set_ylim(len(bars) - 0.5, -0.5)
+        axes.grid(visible=False)
+        return _to_svg(figure)
+
+
+def _draw_bar(axes: Axes, row: int, bar: Bar) -> None:
+    ink = _INKS[bar.role]
+    axes.plot([bar.figure.low, bar.figure.high], [row, row], color=ink, linewidth=2.2, solid_capstyle="round")
+    axes.plot([bar.figure.value], [row], color=ink, marker="o", markersize=5.5)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= 28 else name[:27] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _to_svg(figure: Figure) -> str:
+    """Return the drawing for use inside a page: no prolog, no numbered groups, the page's colours."""
+    page = StringIO()
+    figure.savefig(page, format="svg", transparent=True, metadata=_METADATA)
+    drawing = page.getvalue()
+    drawing = drawing[drawing.index("<svg") :]
+    drawing = re.sub(r'<g id="[^"]*"', "<g", drawing)
+    for role, ink in _INKS.items():
+        drawing = drawing.replace(ink, f"var(--{role})")
+    return drawing
