@@ -67,10 +67,9 @@ def found_consortium(
         (root / "task.toml").write_bytes((hospitals / "task.toml").read_bytes())
         if test_set is not None:
             save_test_set(root / TEST_SET_FILE, test_set, task)
-        tables = _federation_tables(scenario, terms, port=port, test_set=test_set is not None)
-        if references:
-            tables["federation"]["references"] = REFERENCES_FILE
-        consortium.federation_file.write_text(tomli_w.dumps(tables))
+        tables = _federation_tables(scenario, terms, port=port)
+        federation = _named_files(scenario, test_set=test_set is not None, references=references)
+        consortium.federation_file.write_text(tomli_w.dumps({"federation": federation, **tables}))
         for name in names:
             (root / name).mkdir()
             site = _site_tables(scenario, name, hospitals=hospitals.resolve(), task=task, port=port)
@@ -89,14 +88,19 @@ def _public_test(folder: Path, task: Task) -> TestSet | None:
     return TestSet(images_NCHW=images.images_NCHW, labels_N=images.labels_N, patients_N=images.patients_N)
 
 
-def _federation_tables(
-    scenario: Scenario, terms: tuple[SiteTerms, ...], *, port: int, test_set: bool
-) -> dict[str, dict[str, object] | list[dict[str, object]]]:
-    federation: dict[str, object] = {"name": scenario.name, "task": "task.toml", "runs": "runs"}
+def _named_files(scenario: Scenario, *, test_set: bool, references: bool) -> dict[str, str]:
+    files = {"name": scenario.name, "task": "task.toml", "runs": "runs"}
     if test_set:
-        federation["test_set"] = TEST_SET_FILE
+        files["test_set"] = TEST_SET_FILE
+    if references:
+        files["references"] = REFERENCES_FILE
+    return files
+
+
+def _federation_tables(
+    scenario: Scenario, terms: tuple[SiteTerms, ...], *, port: int
+) -> dict[str, dict[str, object] | list[dict[str, object]]]:
     return {
-        "federation": federation,
         "server": {
             "host": "127.0.0.1",
             "port": port,
