@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 GRID = 64
 SOFT_TISSUE = 0.70
 # The faintest can't be seen, so that no model is perfect.
-_LESION_DENSITY = (0.05, 0.50)
-_LESION_RADIUS = (0.12, 0.26)
+_LESION_DENSITY = (0.02, 0.60)
+_LESION_RADIUS = (0.14, 0.30)
 
 FloatImage = NDArray[np.float32]
 

@@ -5,6 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fed_common.errors import ConfigError, DataError
 from fed_common.names import digest_of
@@ -51,19 +52,10 @@ def import_medmnist(
         ConfigError: `spread` asks for what can't be, or `out` isn't empty.
         MachineError: the disk refuses.
     """
-    images_of = {split: load_images(npz, f"{split}_images") for split in _SPLITS}
-    if len({images.shape[1:] for images in images_of.values()}) != 1:
-        raise DataError(f"{npz}: train, val and test must have images of one shape")
-    images = np.concatenate(list(images_of.values()))
-    labels = [
-        label
-        for split in _SPLITS
-        for label in load_labels(npz, f"{split}_labels", num_images=len(images_of[split]))
-    ]
+    images, labels, test_begins = _read_medmnist(npz)
     patients = [sha256(image.tobytes()).hexdigest() for image in images]
-    num_to_deal = len(images) - len(images_of["test"])
-    in_test = frozenset(patients[num_to_deal:])
-    kept = [row for row, patient in enumerate(patients) if row >= num_to_deal or patient not in in_test]
+    in_test = frozenset(patients[test_begins:])
+    kept = [row for row, patient in enumerate(patients) if row >= test_begins or patient not in in_test]
     collection = Collection(
         name=npz.stem,
         finding=finding or _MEDMNIST_FINDINGS.get(npz.stem) or _numbered_classes(max(labels)),
@@ -120,6 +112,19 @@ def import_array(
         "test_fraction": test_fraction,
     }
     return write_collection(out, collection, spread=spread, made=made)
+
+
+def _read_medmnist(npz: Path) -> tuple[NDArray[np.uint8], list[int], int]:
+    """Return the images and labels of all splits in a row, and where the test begins."""
+    images_of = {split: load_images(npz, f"{split}_images") for split in _SPLITS}
+    if len({images.shape[1:] for images in images_of.values()}) != 1:
+        raise DataError(f"{npz}: {', '.join(_SPLITS)} must have images of one shape")
+    labels = [
+        label
+        for split, images in images_of.items()
+        for label in load_labels(npz, f"{split}_labels", num_images=len(images))
+    ]
+    return np.concatenate(list(images_of.values())), labels, len(labels) - len(images_of["test"])
 
 
 def _numbered_classes(highest: int) -> Finding:

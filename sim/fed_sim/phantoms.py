@@ -60,8 +60,11 @@ def write_phantoms(
     """
     names = site_names(sites)
     sizes = tuple(patients) or usual_sizes(sites)
-    if len(sizes) != sites or min(sizes) < 1 or test_patients < 1:
-        raise ConfigError(f"patients must be {sites} numbers of at least 1 and a test set, got {sizes}")
+    if len(sizes) != sites or min(*sizes, test_patients) < 1:
+        raise ConfigError(
+            f"patients must be {sites} numbers of at least 1, like test_patients; "
+            f"got {list(sizes)} and {test_patients}"
+        )
     hospitals = [_hospital(index, name) for index, name in enumerate(names)]
     start_federation(out, TASK)
     summary = FederationSummary(
@@ -74,7 +77,7 @@ def write_phantoms(
             _images([_as_test(hospital) for hospital in hospitals], test_patients, seed),
             positive=TASK.positive,
         ),
-        made={"source": "phantoms", "seed": seed},
+        made={"source": "phantoms", "seed": seed, "sites": sites, "test_patients": test_patients},
     )
     finish_federation(out, summary)
     return summary
@@ -109,7 +112,8 @@ def _patient(
     visit = invent_visit(rng, hospital=hospital.name, number=number, uid_root=uid_root)
     lesion = bool(rng.uniform() < hospital.prevalence)
     body_HW = draw_body(rng, lesion=lesion)
-    for image in range(1, 1 + rng.choice(4, p=_IMAGES_PER_PATIENT) + 1):
+    num_images = 1 + int(rng.choice(4, p=_IMAGES_PER_PATIENT))
+    for image in range(1, num_images + 1):
         yield LabelledImage(
             file=f"study-{number:06d}/image-{image}.dcm",
             label="lesion" if lesion else "normal",

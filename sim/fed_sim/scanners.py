@@ -77,7 +77,7 @@ def _computed_radiography(generation: int) -> Scanner:
         offset=400.0,
         blur=0.045,
         noise=0.08 / (1 + generation % 3),
-        shading=0.10,
+        shading=0.06,
     )
 
 
@@ -98,7 +98,7 @@ def _digital_radiography(generation: int) -> Scanner:
         offset=2500.0,
         blur=0.02,
         noise=0.05,
-        shading=0.20 / (1 + generation % 3),
+        shading=0.10 / (1 + generation % 3),
     )
 
 

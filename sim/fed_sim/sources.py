@@ -71,11 +71,12 @@ def load_index(path: Path, columns: tuple[str, ...]) -> list[Row]:
 
 def _load_array(path: Path, name: str) -> NDArray[np.generic]:
     try:
-        archive = np.load(path, allow_pickle=False)
-        # A plain .npy file loads too, as an array.
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"{path}: must be an .npz archive")
-        with archive:
+        # Opened here: numpy 2 leaves a file open that turns out to be no archive.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            # A plain .npy file loads too, as an array.
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path}: must be an .npz archive")
             if name not in archive:
                 raise DataError(f"{path}: has no array {name}")
             array: NDArray[np.generic] = archive[name]
