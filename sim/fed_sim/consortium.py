@@ -17,7 +17,7 @@ import tomli_w
 from fed_client.dataset import load_public_test
 from fed_common.errors import ConfigError, DataError, MachineError
 from fed_common.models import ModelSpec
-from fed_common.names import SiteName
+from fed_common.names import SiteName, site_name
 from fed_common.plans import SiteTerms
 from fed_common.task import Task, load_task
 from fed_common.test_set import TestSet, save_test_set
@@ -35,6 +35,18 @@ class Consortium:
 
     root: Path
     sites: tuple[SiteName, ...]
+
+    @classmethod
+    def at(cls, root: Path) -> "Consortium":
+        """Return the federation that was founded in `root` before.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        sites = sorted(path.parent.name for path in root.glob("*/site.toml"))
+        if not sites:
+            raise ConfigError(f"{root}: no federation here; choose another folder")
+        return cls(root=root, sites=tuple(site_name(site) for site in sites))
 
     @property
     def federation_file(self) -> Path:

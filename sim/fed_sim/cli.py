@@ -1,0 +1,239 @@
+"""`fed-sim`: hospitals made of phantoms or public images, references, whole federations on one machine."""
+
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fed_common.errors import ConfigError
+from fed_common.logs import log_to_stderr, run_command
+from fed_common.reference import References, save_references
+from fed_server.console import ConsoleObserver, JsonObserver
+from fed_sim import demo as demos
+from fed_sim.baseline import BaselineTerms, draw_curves
+from fed_sim.consortium import REFERENCES_FILE, Consortium, found_consortium
+from fed_sim.hospitals import FederationSummary
+from fed_sim.imports import ArraySource, import_array, import_medmnist
+from fed_sim.partition import ByPatient, LabelSkewed, Partition, SizeSkewed, Spread
+from fed_sim.phantoms import write_phantoms
+from fed_sim.references import train_references
+from fed_sim.scenario import Scenario, gallery, load_scenario
+from fed_sim.simulation import simulate
+
+app = typer.Typer(
+    name="fed-sim",
+    help="Rehearse a federation on one machine, with the code that hospitals and coordinator run.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+OutOption = Annotated[Path, typer.Option(help="A new folder for what is made.")]
+SitesOption = Annotated[int, typer.Option(help="How many hospitals.", min=1)]
+SeedOption = Annotated[int, typer.Option(help="Equal seeds make equal hospitals; it never touches privacy.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print events as JSON lines, for machines.")]
+HospitalsOption = Annotated[
+    Path, typer.Option(help="A folder made by `fed-sim phantoms` or `fed-sim import`.")
+]
+
+
+class PartitionKind(StrEnum):
+    """How patients are dealt out to hospitals."""
+
+    PATIENT = "patient"
+    LABEL = "label"
+    SIZE = "size"
+
+
+class OptimizerKind(StrEnum):
+    """How the unprotected references are trained."""
+
+    ADAM = "adam"
+    SGD = "sgd"
+
+
+@app.command()
+def phantoms(
+    out: OutOption,
+    sites: SitesOption = 3,
+    seed: SeedOption = 1,
+    patients: Annotated[
+        list[int] | None, typer.Option(help="A hospital's number of patients; repeat it for each.")
+    ] = None,
+    test_patients: Annotated[int, typer.Option(help="Patients of the public test set.", min=1)] = 600,
+) -> None:
+    """Write hospitals of drawn chests, some with a lesion, as folders of DICOM files with labels."""
+    summary = write_phantoms(
+        out, sites=sites, seed=seed, patients=patients or (), test_patients=test_patients
+    )
+    _tell(out, summary)
+
+
+@app.command(name="import")
+def import_images(
+    source: Annotated[Path, typer.Argument(help="A MedMNIST .npz, or an .npz with `images` and --index.")],
+    out: OutOption,
+    index: Annotated[
+        Path | None, typer.Option(help="The CSV file whose row k describes image k, with a patient column.")
+    ] = None,
+    label: Annotated[str, typer.Option(help="The index's label column.")] = "label",
+    patient: Annotated[str, typer.Option(help="The index's patient column.")] = "patient",
+    sites: SitesOption = 3,
+    partition: Annotated[
+        PartitionKind, typer.Option(help="By patient, label-skewed (Dirichlet) or size-skewed.")
+    ] = PartitionKind.PATIENT,
+    skew: Annotated[
+        float | None,
+        typer.Option(help="Dirichlet alpha (usually 0.5), or largest/smallest size (usually 4)."),
+    ] = None,
+    test_fraction: Annotated[float, typer.Option(help="With --index: patients held out for testing.")] = 0.2,
+    seed: SeedOption = 1,
+) -> None:
+    """Turn a public image collection into hospitals of DICOM files; no patient is in two of them."""
+    spread = Spread(sites=sites, partition=_partition(partition, skew), seed=seed)
+    if index is None:
+        summary = import_medmnist(source, out, spread=spread)
+    else:
+        array = ArraySource(images=source, index=index, label_column=label, patient_column=patient)
+        summary = import_array(array, out, spread=spread, test_fraction=test_fraction)
+    _tell(out, summary)
+
+
+@app.command()
+def baseline(
+    hospitals: HospitalsOption,
+    out: Annotated[Path, typer.Option(help="A folder for the picture and the figures.")] = Path("baseline"),
+    epochs: Annotated[int, typer.Option(min=1)] = 10,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    optimizer: OptimizerKind = OptimizerKind.ADAM,
+    learning_rate: Annotated[float, typer.Option(help="Of Adam or SGD.")] = 1e-3,
+    local: Annotated[bool, typer.Option(help="Also train each hospital alone.")] = True,
+    seed: SeedOption = 0,
+) -> None:
+    """Train the unprotected references: all images pooled on one machine, and each hospital alone."""
+    terms = BaselineTerms(
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer.value,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+    found = train_references(hospitals, terms=terms, local=local)
+    out.mkdir(parents=True, exist_ok=True)
+    draw_curves(found.pooled, out / "baseline.png")
+    save_references(out / REFERENCES_FILE, found.references)
+    _tell_references(found.references)
+    typer.echo(f"curves: {out / 'baseline.png'}; figures: {out / REFERENCES_FILE}")
+
+
+@app.command()
+def run(
+    scenario: Annotated[Path, typer.Argument(help="scenario.toml, or the name of one in the gallery.")],
+    hospitals: HospitalsOption,
+    out: OutOption = Path("simulation"),
+    json: JsonOption = False,
+) -> None:
+    """Run a whole federation in one process; called again, it goes on where it was interrupted."""
+    consortium = Consortium.at(out) if out.exists() else _found(out, hospitals, _scenario(scenario))
+    with JsonObserver() if json else ConsoleObserver() as observer:
+        folder, _ = simulate(consortium, observer=observer)
+    if not json:
+        typer.echo(f"report: {folder.report}")
+
+
+@app.command()
+def demo(
+    out: OutOption = Path("demo"),
+    hospitals: Annotated[
+        Path | None, typer.Option(help="Hospitals made before; phantoms are drawn where none are named.")
+    ] = None,
+    scenario: Annotated[Path, typer.Option(help="scenario.toml, or the name of one in the gallery.")] = Path(
+        "phantoms"
+    ),
+    port: Annotated[
+        int, typer.Option(help="Where the coordinator listens, on 127.0.0.1.", min=1, max=65535)
+    ] = 8443,
+    prepare_only: Annotated[
+        bool,
+        typer.Option("--prepare-only", help="Write all files and print the commands, but start nothing."),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Run the main job: a coordinator and hospital daemons, separate processes, TLS, private training.
+
+    An earlier demo in the same folder is deleted. Ends with a signed model and a report.
+    """
+    terms = _scenario(scenario)
+    demos.refuse_taken_port(port)
+    demos.fresh_folder(out)
+    if hospitals is None:
+        hospitals = out / "hospitals"
+        _tell(hospitals, write_phantoms(hospitals, sites=3, seed=1))
+    found = train_references(hospitals, terms=BaselineTerms(), local=True)
+    draw_curves(found.pooled, out / "baseline.png")
+    save_references(out / REFERENCES_FILE, found.references)
+    _tell_references(found.references)
+    consortium = found_consortium(out, hospitals=hospitals, scenario=terms, port=port, references=True)
+    if prepare_only:
+        _tell_commands(consortium)
+        return
+    exit_code = demos.run_service(consortium, json=json)
+    if exit_code != 0:
+        raise typer.Exit(exit_code)
+
+
+def main() -> None:
+    """Run the command line."""
+    log_to_stderr()
+    run_command("fed-sim", app)
+
+
+def _scenario(name: Path) -> Scenario:
+    """Return the scenario in a file, or of that name in the gallery."""
+    return load_scenario(name) if name.suffix == ".toml" else gallery(str(name))
+
+
+def _found(out: Path, hospitals: Path, scenario: Scenario) -> Consortium:
+    return found_consortium(out, hospitals=hospitals, scenario=scenario)
+
+
+def _partition(kind: PartitionKind, skew: float | None) -> Partition:
+    match kind:
+        case PartitionKind.PATIENT:
+            if skew is not None:
+                raise ConfigError("--skew goes with --partition label or size")
+            return ByPatient()
+        case PartitionKind.LABEL:
+            return LabelSkewed(alpha=0.5 if skew is None else skew)
+        case PartitionKind.SIZE:
+            return SizeSkewed(ratio=4.0 if skew is None else skew)
+
+
+def _tell(out: Path, summary: FederationSummary) -> None:
+    for site in (*summary.sites, summary.public_test):
+        typer.echo(
+            f"{out / site.name}: {site.num_patients} patients, {site.num_images} {site.modality} images, "
+            f"{site.prevalence:.0%} positive"
+        )
+
+
+def _tell_references(references: References) -> None:
+    for model in references.models:
+        figures = model.figures
+        typer.echo(
+            f"{model.label}: test loss {figures.loss:.3f}, accuracy {figures.accuracy:.3f}, "
+            f"AUC {figures.auc.value:.3f} [{figures.auc.low:.3f}, {figures.auc.high:.3f}]"
+        )
+
+
+def _tell_commands(consortium: Consortium) -> None:
+    typer.echo("Start each of these in a terminal of its own:")
+    typer.echo(f"  fed-server start --config {shlex.quote(str(consortium.federation_file))}")
+    for site in consortium.sites:
+        typer.echo(f"  fed-client start --config {shlex.quote(str(consortium.site_file(site)))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Trains what a federation is compared with: one model on all images pooled, and one per hospital alone."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fed_client.dataset import LabelledImages, load_dataset, load_public_test
+from fed_common.models import ModelSpec
+from fed_common.names import SiteName
+from fed_common.reference import Reference, References
+from fed_common.task import Task, load_task
+from fed_sim.baseline import BaselineCurves, BaselineTerms, train_baseline
+from fed_sim.hospitals import PUBLIC_TEST, load_site_terms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baselines:
+    """The references with the pooled one's curves."""
+
+    references: References
+    pooled: BaselineCurves
+
+
+def train_references(hospitals: Path, *, terms: BaselineTerms, local: bool) -> Baselines:
+    """Return the pooled reference and, where `local`, each hospital's own, judged on the public test set.
+
+    Raises:
+        ConfigError: the folder holds no hospitals.
+        DataError: images or labels can't be used.
+    """
+    torch.set_num_threads(1)
+    names = [site.name for site in load_site_terms(hospitals)]
+    task = load_task(hospitals / "task.toml")
+    test = load_public_test(hospitals / PUBLIC_TEST, task)
+    images_of = {name: _all_images(hospitals / name, task) for name in names}
+    spec = ModelSpec(channels=task.recipe.channels, classes=len(task.classes))
+
+    def trained(images: LabelledImages) -> BaselineCurves:
+        return train_baseline(images, test, spec=spec, positive=task.positive_index, terms=terms)
+
+    pooled = trained(pool(list(images_of.values())))
+    models = [Reference(kind="pooled", label="all hospitals pooled, unprotected", figures=pooled.test[-1])]
+    if local:
+        models += [_local(name, trained(images)) for name, images in images_of.items()]
+    return Baselines(references=References(task=task.digest, models=tuple(models)), pooled=pooled)
+
+
+def pool(parts: Sequence[LabelledImages]) -> LabelledImages:
+    """Return all parts' images together; the patients of different parts are different."""
+    offsets = [sum(part.num_patients for part in parts[:index]) for index in range(len(parts))]
+    return LabelledImages(
+        images_NCHW=torch.cat([part.images_NCHW for part in parts]),
+        labels_N=torch.cat([part.labels_N for part in parts]),
+        patients_N=torch.cat([part.patients_N + offset for part, offset in zip(parts, offsets, strict=True)]),
+        num_patients=sum(part.num_patients for part in parts),
+    )
+
+
+def _all_images(folder: Path, task: Task) -> LabelledImages:
+    dataset = load_dataset(
+        folder / "images",
+        folder / "labels.csv",
+        task=task,
+        pseudonym_key=secrets.token_bytes(32),
+        min_patients=1,
+        validation_fraction=0.0,
+    )
+    return dataset.train
+
+
+def _local(name: SiteName, curves: BaselineCurves) -> Reference:
+    return Reference(kind="local", label=f"{name} alone, unprotected", figures=curves.test[-1])
