@@ -28,7 +28,7 @@ lint: .venv/ready ## formatting, style, types and the direction of imports
 
 lock: ## resolve pyproject.toml anew and write requirements.lock
 	rm -rf build/lock && python3 -m venv build/lock
-	build/lock/bin/python -m pip install -q '.[dev]' hatchling
+	build/lock/bin/python -m pip install -q '.[dev]' hatchling editables
 	{ grep '^#' requirements.lock; \
 	  build/lock/bin/python -m pip freeze --all --exclude pip --exclude fed-hospitals | sed 's/+.*//'; \
 	} > build/requirements.lock

@@ -1,0 +1,27 @@
+#!/bin/sh
+# Plays the founding of a consortium: `prepare.sh PARTIES` makes one folder for each party, with what that
+# party alone would hold. Real hospitals make their own keys and send only the *.pub files.
+set -eu
+parties=$1
+here=$(dirname "$0")
+if [ -e "$parties/coordinator/federation.toml" ]; then exit; fi # founded at an earlier start
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+fed-sim phantoms --sites 3 --out "$work/data"
+fed-server dev-certificates --out "$work/keys" --host server \
+  --site hospital-1 --site hospital-2 --site hospital-3
+model=$(fed-client model --task "$work/data/task.toml")
+
+coordinator=$parties/coordinator
+for site in hospital-1 hospital-2 hospital-3; do
+  mkdir -p "$parties/$site/keys" "$coordinator/sites/$site"
+  cp -R "$work/data/task.toml" "$work/data/$site/images" "$work/data/$site/labels.csv" "$parties/$site"
+  cp "$work/keys/$site/identity.key" "$work/keys/$site/node.key" "$work/keys/ca.crt" "$parties/$site/keys"
+  cp "$work/keys/server/identity.pub" "$parties/$site/keys/coordinator.pub"
+  sed -e "s/HOSPITAL/$site/" -e "s/MODEL/$model/" "$here/site.toml" > "$parties/$site/site.toml"
+  cp "$work/keys/$site/identity.pub" "$work/keys/$site/node.pub" "$coordinator/sites/$site"
+done
+mkdir -p "$coordinator/keys"
+cp "$work/keys/server/"* "$work/keys/ca.crt" "$coordinator/keys"
+cp "$work/data/task.toml" "$here/federation.toml" "$coordinator" # the last: it says that all is done

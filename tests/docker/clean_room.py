@@ -1,0 +1,60 @@
+"""A throw-away view of this machine: everything can be written, nothing stays. Needs root and Linux."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+# An overlay in a mount namespace of its own: it is gone with the process that holds it.
+_OPEN = """
+set -e
+mount -t tmpfs -o size=8g tmpfs "$0"
+mkdir "$0/written" "$0/work" "$0/root"
+mount -t overlay overlay -o lowerdir=/,upperdir="$0/written",workdir="$0/work" "$0/root"
+mount --rbind /dev "$0/root/dev"
+mount -t proc proc "$0/root/proc"
+mount -t tmpfs tmpfs "$0/root/tmp"
+exec chroot "$0/root" sh -c 'echo open; exec sleep infinity'
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """The open room, known by the process that holds it."""
+
+    holder: int
+
+    def run(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Run `script` in the room as root; standard error is part of the output."""
+        enter = ["nsenter", f"--target={self.holder}", "--mount", "--root", "--wd"]
+        return subprocess.run(
+            [*enter, "sh", "-c", script],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+
+
+@contextmanager
+def clean_room(folder: Path) -> Iterator[Room | None]:
+    """Yield a room whose files live below the empty `folder`, None where this machine can't make one."""
+    with subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", _OPEN, str(folder)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        try:
+            is_open = holder.stdout is not None and holder.stdout.readline() == "open\n"
+            room = Room(holder=holder.pid) if is_open else None
+            if room is not None:
+                _let_everyone_use_python(room)
+            yield room
+        finally:
+            holder.kill()
+
+
+def _let_everyone_use_python(room: Room) -> None:
+    # This machine's interpreter may lie in a folder of root's; in an image it does not.
+    for folder in Path(sys.base_prefix).parents:
+        room.run(f"chmod a+x '{folder}'")
