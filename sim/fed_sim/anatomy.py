@@ -16,9 +16,9 @@ SOFT_TISSUE = 0.70
 _LESION_DENSITY = (0.02, 0.60)
 _LESION_RADIUS = (0.14, 0.30)
 
-FloatImage = NDArray[np.float32]
+FloatImage = NDArray[np.float64]
 
-_AXIS = np.linspace(-1, 1, GRID, dtype=np.float32)
+_AXIS = np.linspace(-1, 1, GRID)
 _X_HW, _Y_HW = np.meshgrid(_AXIS, _AXIS)
 
 
@@ -43,7 +43,7 @@ def draw_body(rng: np.random.Generator, *, lesion: bool) -> FloatImage:
     heart = Ellipse(x=_near(rng, 0.14, 0.04), y=_near(rng, 0.26, 0.05), width=0.24, height=0.28)
     body_HW = SOFT_TISSUE * _inside(trunk)
     air_HW = np.maximum(_inside(lungs[0]), _inside(lungs[1])) * (1 - _inside(heart))
-    body_HW -= air_HW * np.float32(_near(rng, 0.42, 0.04))
+    body_HW -= air_HW * _near(rng, 0.42, 0.04)
     body_HW += _ribs(rng) * air_HW + _spine() * _inside(trunk) + _vessels(rng, lungs) * air_HW
     if lesion:
         body_HW += _lesion(rng, lungs[rng.integers(2)])
@@ -75,20 +75,20 @@ def _blob(x: float, y: float, radius: float) -> FloatImage:
 
 
 def _spine() -> FloatImage:
-    spine_HW: FloatImage = np.float32(0.2) * np.exp(-0.5 * (_X_HW / 0.08) ** 2)
+    spine_HW: FloatImage = 0.2 * np.exp(-0.5 * (_X_HW / 0.08) ** 2)
     return spine_HW
 
 
 def _ribs(rng: np.random.Generator) -> FloatImage:
     """Return curved stripes: they run through every lung and are no sign of disease."""
     phase, per_height = rng.uniform(0, 2 * np.pi), _near(rng, 4.0, 0.4)
-    waves_HW = np.sin(2 * np.pi * per_height * (_Y_HW - 0.35 * _X_HW**2) + np.float32(phase))
-    return np.float32(rng.uniform(0.05, 0.12)) * np.maximum(waves_HW, 0)
+    waves_HW = np.sin(2 * np.pi * per_height * (_Y_HW - 0.35 * _X_HW**2) + phase)
+    return rng.uniform(0.05, 0.12) * np.maximum(waves_HW, 0)
 
 
 def _vessels(rng: np.random.Generator, lungs: list[Ellipse]) -> FloatImage:
     """Return small blobs around the middle of the chest: healthy spots that a lesion must be told from."""
-    vessels_HW = np.zeros((GRID, GRID), np.float32)
+    vessels_HW = np.zeros((GRID, GRID))
     for lung in lungs:
         for _ in range(4):
             x = lung.x * rng.uniform(0.4, 1.2)
@@ -101,4 +101,4 @@ def _lesion(rng: np.random.Generator, lung: Ellipse) -> FloatImage:
     angle, distance = rng.uniform(0, 2 * np.pi), 0.75 * np.sqrt(rng.uniform())
     x = lung.x + lung.width * distance * np.cos(angle)
     y = lung.y + lung.height * distance * np.sin(angle)
-    return np.float32(rng.uniform(*_LESION_DENSITY)) * _blob(x, y, rng.uniform(*_LESION_RADIUS))
+    return rng.uniform(*_LESION_DENSITY) * _blob(x, y, rng.uniform(*_LESION_RADIUS))

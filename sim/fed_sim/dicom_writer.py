@@ -48,7 +48,7 @@ class Encoding:
         """Return the smallest whole number of bytes a pixel fits in."""
         return 8 if self.bits_stored <= 8 else 16
 
-    def store(self, real_HW: NDArray[np.float32]) -> NDArray[np.uint16]:
+    def store(self, real_HW: NDArray[np.float64]) -> NDArray[np.uint16]:
         """Return what is stored for values in the real unit where more is denser.
 
         MONOCHROME1 shows its lowest value as white, so density is stored upside down: within the window,

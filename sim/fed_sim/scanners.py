@@ -30,11 +30,15 @@ class Scanner:
     shading: float
 
     def scan(self, body_HW: FloatImage, rng: np.random.Generator) -> NDArray[np.uint16]:
-        """Return the stored pixels of one exposure; the patient never lies in quite the same place."""
+        """Return the stored pixels of one exposure; the patient never lies in quite the same place.
+
+        The products are sums of multiples of 2**-44 below 2**8, hence exact in any order: a matrix product
+        of plain floats would give other bytes on another number of threads.
+        """
         down_HG = self._optics(self.rows, 1.0, rng.uniform(-0.05, 0.05))
         across_WG = self._optics(self.columns, self.columns / self.rows, rng.uniform(-0.05, 0.05))
-        seen_HW = down_HG @ (body_HW + self._shade(rng)) @ across_WG.T
-        seen_HW += np.float32(self.noise) * rng.standard_normal(seen_HW.shape, dtype=np.float32)
+        seen_HW = down_HG @ _rounded(body_HW + self._shade(rng), bits=12) @ across_WG.T
+        seen_HW += self.noise * rng.standard_normal(seen_HW.shape)
         return self.encoding.store(self.offset + self.gain * seen_HW)
 
     def _optics(self, pixels: int, field: float, shift: float) -> FloatImage:
@@ -42,15 +46,20 @@ class Scanner:
         at_H1 = np.linspace(-field, field, pixels)[:, np.newaxis] + shift
         distance_HG = (at_H1 - np.linspace(-1, 1, GRID)) / self.blur
         weight_HG = np.exp(-0.5 * distance_HG**2) + 1e-12
-        optics_HG: FloatImage = (weight_HG / weight_HG.sum(axis=1, keepdims=True)).astype(np.float32)
-        return optics_HG
+        return _rounded(weight_HG / weight_HG.sum(axis=1, keepdims=True), bits=16)
 
     def _shade(self, rng: np.random.Generator) -> FloatImage:
         """Return an uneven exposure: a plane and a bow over the field, other ones in each exposure."""
         tilt, slope, bow = rng.uniform(-self.shading, self.shading, size=3)
         axis = np.linspace(-1, 1, GRID)
-        shade_HW: FloatImage = (tilt * axis[:, np.newaxis] + slope * axis + bow * axis**2).astype(np.float32)
+        shade_HW: FloatImage = tilt * axis[:, np.newaxis] + slope * axis + bow * axis**2
         return shade_HW
+
+
+def _rounded(values: FloatImage, *, bits: int) -> FloatImage:
+    """Return the nearest multiples of 2**-bits."""
+    nearest: FloatImage = np.rint(values * 2**bits) / 2**bits
+    return nearest
 
 
 def scanner_of(index: int) -> Scanner:

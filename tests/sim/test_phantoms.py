@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +52,30 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
 
     assert contents(tmp_path / "first") == contents(tmp_path / "again")
     assert contents(tmp_path / "first") != contents(tmp_path / "other")
+
+
+def test_the_bytes_do_not_depend_on_the_number_of_threads() -> None:
+    program = (
+        "from hashlib import sha256\n"
+        "from fed_common.seeds import stream\n"
+        "from fed_sim.anatomy import draw_body\n"
+        "from fed_sim.scanners import scanner_of\n"
+        "body = draw_body(stream(1, 'body'), lesion=True)\n"
+        "scans = [scanner_of(index).scan(body, stream(1, 'scan')) for index in range(6)]\n"
+        "print([sha256(scan.tobytes()).hexdigest() for scan in scans])\n"
+    )
+
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2")
+    }
+
+    assert len(printed) == 1
 
 
 def test_one_more_hospital_leaves_the_others_as_they_were(tmp_path: Path) -> None:
