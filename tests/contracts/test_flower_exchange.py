@@ -22,6 +22,7 @@ from tests.contracts.exchange_contract import (
     Answerer,
     ExchangeContract,
     Federation,
+    SilentUntilReleased,
     by_site,
     fail,
     question,
@@ -103,6 +104,19 @@ def test_a_site_that_comes_before_the_deadline_is_asked(pki: Path, tmp_path: Pat
         timer.start()
         assert by_site(exchange.ask(question(b"model", sites=(NORTH,)))) == {NORTH: b"ledom"}
         timer.join()
+
+
+def test_a_site_learns_that_it_was_late(pki: Path, tmp_path: Path) -> None:
+    slow = SilentUntilReleased()
+    with (
+        serving(pki) as exchange,
+        answering(link_to(exchange.port, pki, state=tmp_path), slow) as events,
+    ):
+        wait_until(lambda: exchange.online() == {NORTH})
+        late = exchange.ask(question(b"model", sites=(NORTH,), deadline_s=0.5))
+        assert by_site(late) == {NORTH: "late"}
+        slow.release()
+        wait_until(lambda: events == ["connected", "asked", "late"])
 
 
 def test_a_site_that_is_stopped_is_offline_at_once(pki: Path, tmp_path: Path) -> None:

@@ -193,8 +193,13 @@ class _Site:
                 continue
             asked = message_from_proto(response.messages_list[0]).metadata
             self.on_event("asked")
-            contents = self._fetch(node, asked, response.message_object_trees[0])
-            self._send(node, self._reply(node, asked, contents))
+            try:
+                contents = self._fetch(node, asked, response.message_object_trees[0])
+                self._send(node, self._reply(node, asked, contents))
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code != httpx.codes.FORBIDDEN:
+                    raise
+                self.on_event("late")  # the question was withdrawn: its deadline is over
 
     def _fetch(self, node: Node, asked: Metadata, tree: ObjectTree) -> dict[str, bytes]:
         """3: get all pieces, then let the server forget them."""
@@ -233,26 +238,18 @@ class _Site:
 
     def _send(self, node: Node, reply: Message) -> None:
         """5: announce the answer, then send the pieces that the server hasn't got."""
-        try:
-            with no_object_id_recompute():
-                reply.metadata.__dict__["_message_id"] = reply.object_id
-                announcement = PushMessagesRequest(
-                    node=node,
-                    messages_list=[message_to_proto(remove_content_from_message(reply))],
-                    message_object_trees=[get_object_tree(reply)],
-                )
-                receipt = self.client.PushMessages(announcement)
-                push = make_push_object_fn_protobuf(
-                    self.client.PushObject, node, reply.metadata.run_id, receipt.session_id
-                )
-                push_objects(
-                    get_all_nested_objects(reply), push, object_ids_to_push=set(receipt.objects_to_push)
-                )
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code != httpx.codes.FORBIDDEN:
-                raise
-            self.on_event("late")  # the question was withdrawn: its deadline is over
-            return
+        with no_object_id_recompute():
+            reply.metadata.__dict__["_message_id"] = reply.object_id
+            announcement = PushMessagesRequest(
+                node=node,
+                messages_list=[message_to_proto(remove_content_from_message(reply))],
+                message_object_trees=[get_object_tree(reply)],
+            )
+            receipt = self.client.PushMessages(announcement)
+            push = make_push_object_fn_protobuf(
+                self.client.PushObject, node, reply.metadata.run_id, receipt.session_id
+            )
+            push_objects(get_all_nested_objects(reply), push, object_ids_to_push=set(receipt.objects_to_push))
         if reply.has_content():
             self.on_event("answered")
 
