@@ -119,7 +119,7 @@ class ConsoleObserver:
         self._progress.update(
             self._bar,
             description=_printable(self._run.doing),
-            total=self._run.started and self._run.started.rounds,
+            total=self._run.started.rounds if self._run.started else None,
             completed=self._run.done,
             left=self._run.time_left,
         )
