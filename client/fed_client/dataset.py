@@ -23,6 +23,7 @@ from fed_client.pixels import prepare
 from fed_common.errors import ConfigError, DataError, UnreadableImageError
 from fed_common.names import Digest, digest_of
 from fed_common.task import Task
+from fed_common.test_set import TestSet
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ def load_dataset(  # noqa: PLR0913 (a folder, and five things that a site decide
     )
 
 
-def load_public_test(folder: Path, task: Task) -> LabelledImages:
+def load_public_test(folder: Path, task: Task) -> TestSet:
     """Return all images of a public set, laid out as `images/` and `labels.csv` in `folder`.
 
     Raises:
@@ -121,7 +122,8 @@ def load_public_test(folder: Path, task: Task) -> LabelledImages:
         first = unreadable[0]
         raise DataError(f"{len(unreadable)} test files can't be used; number {first.index}: {first.reason}")
     _check_learnable(examples, task, min_patients=1)
-    return _stack(examples, task)
+    images = _stack(examples, task)
+    return TestSet(images_NCHW=images.images_NCHW, labels_N=images.labels_N, patients_N=images.patients_N)
 
 
 def _read_folder(

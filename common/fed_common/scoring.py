@@ -31,7 +31,7 @@ class TestFigures:
 @torch.no_grad()
 def judge(model: nn.Module, test_set: TestSet, *, positive: int) -> TestFigures:
     """Return how well `model` does on images that are public, so that nothing needs noise."""
-    logits_NK = _logits(model, test_set.images_NCHW)
+    logits_NK = logits(model, test_set.images_NCHW)
     scores_M, positive_M = by_patient(
         torch.softmax(logits_NK, dim=1)[:, positive].double().numpy(),
         test_set.labels_N.numpy() == positive,
@@ -45,9 +45,17 @@ def judge(model: nn.Module, test_set: TestSet, *, positive: int) -> TestFigures:
 
 
 @torch.no_grad()
+def logits(model: nn.Module, images_NCHW: torch.Tensor) -> torch.Tensor:
+    """Return the model's logits (N, K), a bounded number of images at a time."""
+    model.eval()
+    starts = range(0, len(images_NCHW), _BATCH)
+    return torch.cat([model(images_NCHW[start : start + _BATCH]) for start in starts])
+
+
+@torch.no_grad()
 def positive_scores(model: nn.Module, images_NCHW: torch.Tensor, *, positive: int) -> NDArray[np.float64]:
     """Return each image's probability of the positive class; a broken model's NaN counts as 0."""
-    probabilities_NK = torch.softmax(_logits(model, images_NCHW), dim=1)
+    probabilities_NK = torch.softmax(logits(model, images_NCHW), dim=1)
     scores_N: NDArray[np.float64] = probabilities_NK[:, positive].double().numpy()
     return np.nan_to_num(scores_N, nan=0.0)
 
@@ -59,9 +67,3 @@ def by_patient(
     num_images_M = np.bincount(patients_N)
     scores_M = np.bincount(patients_N, weights=scores_N) / num_images_M
     return scores_M, np.bincount(patients_N, weights=positive_N) > 0
-
-
-def _logits(model: nn.Module, images_NCHW: torch.Tensor) -> torch.Tensor:
-    model.eval()
-    starts = range(0, len(images_NCHW), _BATCH)
-    return torch.cat([model(images_NCHW[start : start + _BATCH]) for start in starts])

@@ -24,6 +24,11 @@ class TestSet:
     labels_N: torch.Tensor
     patients_N: torch.Tensor
 
+    @property
+    def num_patients(self) -> int:
+        """Return how many patients the images are of."""
+        return int(self.patients_N.max()) + 1
+
 
 def save_test_set(path: Path, test_set: TestSet, task: Task) -> None:
     """Write `test_set` to `path`, bound to `task`.

@@ -20,12 +20,11 @@ from fed_client.dataset import LabelledImages
 from fed_common import seeds
 from fed_common.errors import ConfigError
 from fed_common.layout import load_flat
-from fed_common.metrics import Estimate, exact_auc
 from fed_common.models import ModelSpec, build_model, initial_parameters
+from fed_common.scoring import TestFigures, judge, logits
+from fed_common.test_set import TestSet
 
 # Shape letters: N images, K classes.
-
-_IMAGES_AT_ONCE = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,15 +56,14 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineCurves:
-    """One entry per epoch, and the last epoch's area under the ROC curve on the test images."""
+    """One entry per epoch."""
 
     train: tuple[Scores, ...]
-    test: tuple[Scores, ...]
-    test_auc: Estimate
+    test: tuple[TestFigures, ...]
 
 
 def train_baseline(
-    train: LabelledImages, test: LabelledImages, *, spec: ModelSpec, positive: int, terms: BaselineTerms
+    train: LabelledImages, test: TestSet, *, spec: ModelSpec, positive: int, terms: BaselineTerms
 ) -> BaselineCurves:
     """Train on all images of `train` and watch both sets; `positive` is the finding's label for the AUC.
 
@@ -76,24 +74,17 @@ def train_baseline(
     load_flat(model, initial_parameters(spec, seed=terms.seed))
     optimizer = _optimizer(model, terms)
     rng = seeds.stream(terms.seed, "baseline order")
-    train_scores, test_scores = [], []
+    train_scores, test_figures = [], []
     for _ in range(terms.epochs):
         for batch_N in _shuffled_batches(len(train.labels_N), terms.batch_size, rng):
             logits_NK = model(train.images_NCHW[batch_N])
             optimizer.zero_grad()
             torch.autograd.backward(functional.cross_entropy(logits_NK, train.labels_N[batch_N]))
             optimizer.step()
-        train_scores.append(_scores(predict(model, train), train))
-        test_scores.append(_scores(predict(model, test), test))
-    chance_N = predict(model, test).softmax(dim=1)[:, positive].double().numpy()
-    auc = exact_auc(chance_N, test.labels_N.numpy() == positive)
-    return BaselineCurves(train=tuple(train_scores), test=tuple(test_scores), test_auc=auc)
-
-
-@torch.no_grad()
-def predict(model: nn.Module, images: LabelledImages) -> torch.Tensor:
-    """Return the logits (N, K), a bounded number of images at a time."""
-    return torch.cat([model(part_NCHW) for part_NCHW in torch.split(images.images_NCHW, _IMAGES_AT_ONCE)])
+        train_scores.append(_scores(model, train))
+        test_figures.append(judge(model, test, positive=positive))
+        model.train()
+    return BaselineCurves(train=tuple(train_scores), test=tuple(test_figures))
 
 
 def draw_curves(curves: BaselineCurves, path: Path) -> None:
@@ -111,7 +102,7 @@ def draw_curves(curves: BaselineCurves, path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
     accuracy.legend(frameon=False)
-    auc = curves.test_auc
+    auc = curves.test[-1].auc
     interval = f"95 % interval {auc.low:.3f} to {auc.high:.3f}"
     figure.suptitle(f"Pooled, unprotected baseline: test AUC {auc.value:.3f} ({interval})", fontsize=11)
     figure.savefig(path, dpi=150)
@@ -131,7 +122,8 @@ def _shuffled_batches(count: int, size: int, rng: np.random.Generator) -> Iterat
         yield order[start : start + size]
 
 
-def _scores(logits_NK: torch.Tensor, images: LabelledImages) -> Scores:
+def _scores(model: nn.Module, images: LabelledImages) -> Scores:
+    logits_NK = logits(model, images.images_NCHW)
     loss = functional.cross_entropy(logits_NK, images.labels_N)
     right_N = logits_NK.argmax(dim=1) == images.labels_N
     return Scores(loss=float(loss), accuracy=float(right_N.float().mean()))

@@ -15,12 +15,12 @@ from pathlib import Path
 import tomli_w
 
 from fed_client.dataset import load_public_test
-from fed_common.errors import ConfigError, DataError, MachineError
+from fed_common.errors import ConfigError, MachineError
 from fed_common.models import ModelSpec
 from fed_common.names import SiteName, site_name
 from fed_common.plans import SiteTerms
 from fed_common.task import Task, load_task
-from fed_common.test_set import TestSet, save_test_set
+from fed_common.test_set import save_test_set
 from fed_server.dev_certificates import write_dev_certificates
 from fed_sim.hospitals import PUBLIC_TEST, load_site_terms
 from fed_sim.scenario import Scenario
@@ -74,7 +74,8 @@ def found_consortium(
         raise ConfigError(f"{root}: holds a federation already; choose another folder")
     write_dev_certificates(root / "keys", sites=names, hosts=["127.0.0.1", "localhost"])
     consortium = Consortium(root=root, sites=names)
-    test_set = _public_test(hospitals / PUBLIC_TEST, task)
+    public_test = hospitals / PUBLIC_TEST
+    test_set = load_public_test(public_test, task) if public_test.is_dir() else None
     try:
         (root / "task.toml").write_bytes((hospitals / "task.toml").read_bytes())
         if test_set is not None:
@@ -89,15 +90,6 @@ def found_consortium(
     except OSError as error:
         raise MachineError(f"{root}: can't be written ({error.strerror})") from error
     return consortium
-
-
-def _public_test(folder: Path, task: Task) -> TestSet | None:
-    if not folder.is_dir():
-        return None
-    images = load_public_test(folder, task)
-    if images.num_patients == 0:
-        raise DataError(f"{folder}: the public test set has no image")
-    return TestSet(images_NCHW=images.images_NCHW, labels_N=images.labels_N, patients_N=images.patients_N)
 
 
 def _named_files(scenario: Scenario, *, test_set: bool, references: bool) -> dict[str, str]:
