@@ -31,6 +31,7 @@ from tests.server.journal_samples import (
 
 from fed_common.errors import MachineError
 from fed_common.reference import Reference, References
+from fed_server.charts import exactly
 from fed_server.journal import PhaseAsked, RoundPublished, RunEvent, RunResumed
 from fed_server.report import render_report, write_report
 
@@ -119,7 +120,7 @@ def test_without_references_nothing_is_compared() -> None:
     assert not any("var(--pooled)" in drawing or "var(--local)" in drawing for drawing in drawings_of(page))
 
 
-def test_curves_show_interval_and_both_references() -> None:
+def test_curves_show_both_references() -> None:
     comparison, *curves = drawings_of(finished_page())
 
     names = [element.text for element in ElementTree.fromstring(comparison).iter() if element.text]
@@ -129,6 +130,21 @@ def test_curves_show_interval_and_both_references() -> None:
         assert {"var(--federated)", "var(--pooled)", "var(--local)"} <= set(
             re.findall(r"var\(--\w+\)", curve)
         )
+
+
+def test_the_interval_is_drawn_around_the_auc_alone() -> None:
+    certain = [
+        replace(event, test=replace(event.test, auc=exactly(event.test.auc.value)))
+        if isinstance(event, RoundPublished) and event.test
+        else event
+        for event in FINISHED
+    ]
+
+    _, auc, accuracy, *_ = drawings_of(finished_page())
+    _, certain_auc, certain_accuracy, *_ = drawings_of(render_report(certain, REFERENCES))
+
+    assert auc != certain_auc
+    assert accuracy == certain_accuracy
 
 
 def test_without_a_test_set_no_exact_figure_and_no_exact_curve_is_shown() -> None:
