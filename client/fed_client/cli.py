@@ -110,7 +110,3 @@ def main() -> None:
 
 def _log_link_event(event: LinkEvent) -> None:
     logger.info("coordinator: %s", event)
-
-
-if __name__ == "__main__":
-    main()

@@ -115,7 +115,7 @@ def _run(config: FederationConfig, *, json: bool, new_run: bool) -> None:
 
 def _ask_all_rounds(config: FederationConfig, folder: RunFolder, *, json: bool) -> None:
     with (
-        JsonObserver() if json else ConsoleObserver() as observer,
+        JsonObserver() if json else ConsoleObserver(past=folder.journal.read()) as observer,
         FlowerExchange.open(config.address, tls=config.tls, node_keys=config.node_keys) as exchange,
     ):
         coordinator = Coordinator(
@@ -137,7 +137,3 @@ def _ask_all_rounds(config: FederationConfig, folder: RunFolder, *, json: bool) 
 def _stop(_number: int, _frame: object) -> NoReturn:
     # Raised wherever the main thread is: every file is written whole or not at all.
     raise StoppedError("stopped; `fed-server start` goes on where it was")
-
-
-if __name__ == "__main__":
-    main()

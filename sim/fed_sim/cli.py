@@ -233,7 +233,3 @@ def _tell_commands(consortium: Consortium) -> None:
     typer.echo(f"  fed-server start --config {shlex.quote(str(consortium.federation_file))}")
     for site in consortium.sites:
         typer.echo(f"  fed-client start --config {shlex.quote(str(consortium.site_file(site)))}")
-
-
-if __name__ == "__main__":
-    main()

@@ -79,4 +79,4 @@ def _daemon(consortium: Consortium, site: SiteName) -> Iterator[None]:
 
 def _command(package: str, *arguments: str) -> list[str]:
     # The interpreter is named, because a script's first line can't hold a path with a space.
-    return [sys.executable, "-m", f"{package}.cli", *arguments]
+    return [sys.executable, "-m", package, *arguments]
