@@ -51,7 +51,9 @@ def load_config(path: Path, schema: type[Config]) -> Config:
 
 
 def _first_problem(error: ValidationError, schema: type[BaseModel]) -> str:
-    problem = error.errors(include_url=False)[0]
+    problems = error.errors(include_url=False)
+    # A misspelt key is also a missing one; the misspelling is the one to tell.
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         known = _known_keys(schema, problem["loc"][:-1])
