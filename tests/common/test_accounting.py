@@ -1,0 +1,147 @@
+"""Two independent accountants agree, the third is never below them, and noise is calibrated to the limit."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fed_client.prv import PrvAccountant
+from fed_common.accounting import (
+    ACCOUNTANT_TOLERANCE,
+    PldAccountant,
+    RdpAccountant,
+    Spend,
+    calibrate_noise,
+    charged_epsilon,
+    merge,
+)
+from fed_common.errors import ConfigError, PrivacyError
+
+# noise multiplier, sampling rate, steps, delta; Opacus PRV, dp-accounting PLD
+GOLDEN = [
+    (1.0, 0.02, 1000, 1e-5, 3.909, 3.899),
+    (0.8, 0.05, 500, 1e-4, 10.412, 10.401),
+    (4.0, 1.0, 16, 1e-5, 4.387, 4.377),
+    (1.0, 0.1, 40, 1e-5, 4.699, 4.688),
+    (2.0, 0.25, 200, 1e-4, 8.407, 8.396),
+    (0.6, 0.01, 2000, 1e-5, 9.964, 9.954),
+]
+
+
+def spend(noise: float, rate: float = 1.0, steps: int = 1) -> Spend:
+    return Spend(noise_multiplier=noise, sampling_rate=rate, steps=steps)
+
+
+@pytest.mark.parametrize(("noise", "rate", "steps", "delta", "prv", "pld"), GOLDEN)
+def test_the_accountants_give_the_known_values(
+    noise: float, rate: float, steps: int, delta: float, prv: float, pld: float
+) -> None:
+    spends = (spend(noise, rate, steps),)
+    by_prv, by_pld = (accountant.epsilon(spends, delta) for accountant in (PrvAccountant(), PldAccountant()))
+    assert by_prv == pytest.approx(prv, abs=0.001)
+    assert by_pld == pytest.approx(pld, abs=0.001)
+    assert by_prv == pytest.approx(by_pld, abs=0.011)
+    assert by_pld <= RdpAccountant().epsilon(spends, delta) <= 1.2 * by_pld
+
+
+@settings(max_examples=4, deadline=None)
+@given(
+    st.lists(
+        st.builds(spend, st.floats(0.8, 8.0), st.sampled_from([0.01, 0.1, 0.5, 1.0]), st.integers(1, 40)),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_the_tight_accountants_agree_on_mixtures_and_renyi_is_above(spends: list[Spend]) -> None:
+    prv, pld = (accountant.epsilon(spends, 1e-5) for accountant in (PrvAccountant(), PldAccountant()))
+    assert prv == pytest.approx(pld, abs=ACCOUNTANT_TOLERANCE)
+    assert RdpAccountant().epsilon(spends, 1e-5) >= pld
+
+
+def test_one_gaussian_release_costs_what_the_closed_form_says() -> None:
+    # Balle and Wang (2018), theorem 8, with sensitivity 1.
+    epsilon, noise = PldAccountant().epsilon([spend(3.73)], 1e-5), 3.73
+
+    def normal(x: float) -> float:
+        return math.erfc(-x / math.sqrt(2)) / 2
+
+    inside, outside = 1 / (2 * noise) - epsilon * noise, -1 / (2 * noise) - epsilon * noise
+    assert normal(inside) - math.exp(epsilon) * normal(outside) == pytest.approx(1e-5, rel=0.01)
+
+
+@dataclass(frozen=True)
+class Stubborn:
+    """An accountant that can judge nothing."""
+
+    name: str = "stubborn"
+
+    def epsilon(self, spends: Sequence[Spend], delta: float) -> float:
+        raise PrivacyError("can't judge")
+
+
+@dataclass(frozen=True)
+class Constant:
+    value: float
+    name: str = "constant"
+
+    def epsilon(self, spends: Sequence[Spend], delta: float) -> float:
+        return self.value
+
+
+def test_the_largest_of_the_accountants_is_charged() -> None:
+    assert charged_epsilon([spend(1.0)], 1e-5, (Constant(2.0), Constant(3.0), Constant(1.0))) == 3.0
+
+
+def test_where_an_accountant_fails_renyi_stands_in() -> None:
+    spends = [spend(2.0, 0.1, 10)]
+    charged = charged_epsilon(spends, 1e-5, (Constant(0.1), Stubborn()))
+    assert charged == RdpAccountant().epsilon(spends, 1e-5)
+
+
+def test_nothing_spent_is_no_epsilon() -> None:
+    assert charged_epsilon([], 1e-5, (Stubborn(),)) == 0.0
+
+
+@pytest.mark.parametrize("delta", [0.0, -1e-5, 0.5, 1.0, math.nan, math.inf])
+def test_a_delta_that_protects_nobody_is_refused(delta: float) -> None:
+    with pytest.raises(ConfigError, match="delta"):
+        charged_epsilon([spend(1.0)], delta, (Constant(1.0),))
+
+
+@pytest.mark.parametrize(
+    ("noise", "rate", "steps"),
+    [
+        *((noise, 0.5, 1) for noise in (0.0, -1.0, 1e9, math.nan, math.inf)),
+        *((1.0, rate, 1) for rate in (0.0, -0.1, 1.1, math.nan)),
+        *((1.0, 0.5, steps) for steps in (0, -1, 10**8)),
+    ],
+)
+def test_a_release_that_cannot_be_is_refused(noise: float, rate: float, steps: int) -> None:
+    with pytest.raises(PrivacyError):
+        spend(noise, rate, steps)
+
+
+def test_equal_mechanisms_are_merged_and_none_is_lost() -> None:
+    merged = merge([spend(1.0, 0.5, 3), spend(2.0, 0.5, 1), spend(1.0, 0.5, 4)])
+    assert merged == (spend(1.0, 0.5, 7), spend(2.0, 0.5, 1))
+
+
+@cache
+def epsilon_of(noise: float) -> float:
+    return RdpAccountant().epsilon([spend(noise, 0.1, 100)], 1e-5)
+
+
+@pytest.mark.parametrize("target", [0.5, 3.0, 8.0])
+def test_calibrated_noise_is_enough_and_one_percent_less_is_not(target: float) -> None:
+    noise = calibrate_noise(epsilon_of, epsilon=target)
+    assert epsilon_of(noise) <= target < epsilon_of(noise * 0.99)
+
+
+@pytest.mark.parametrize("target", [0.0, -1.0, math.nan])
+def test_an_epsilon_that_no_noise_reaches_is_refused(target: float) -> None:
+    with pytest.raises(ConfigError):
+        calibrate_noise(epsilon_of, epsilon=target)
