@@ -119,7 +119,7 @@ class PrivacyLedger:
         """Tell whether this ledger grew out of the one with that head."""
         if head.events == 0:
             return head.digest == GENESIS
-        return head.events <= len(self._digests) and self._digests[head.events - 1] == head.digest
+        return 0 < head.events <= len(self._digests) and self._digests[head.events - 1] == head.digest
 
     def charged(self, run: RunId, round_number: int, phase: Phase) -> bool:
         """Tell whether that round was paid for already."""

@@ -1,0 +1,177 @@
+"""A small consortium for tests: keys, plans, patients of random pixels, and an exchange without a network."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+
+from fed_client.answers import AnswerStore
+from fed_client.dataset import LabelledImages, SiteDataset
+from fed_client.policy import SitePolicy
+from fed_client.site import Site, SiteIdentity
+from fed_common.accounting import Spend
+from fed_common.checkpoint import parameter_bytes
+from fed_common.ledger import LedgerSubject, PrivacyLedger
+from fed_common.messages import PlanStatement, RoundPlan, seal
+from fed_common.models import ModelSpec, initial_parameters
+from fed_common.names import RunId, SiteName, digest_of
+from fed_common.plans import DpTerms, EvaluationTerms, SiteTerms, TrainTerms
+from fed_common.randomness import Randomness, SystemRandomness
+from fed_common.signing import SigningKey
+from fed_common.task import Recipe, Task
+from fed_server.exchange import Answer, NoAnswer, Question
+
+NORTH, EAST, SOUTH = SiteName("north"), SiteName("east"), SiteName("south")
+SITES = (NORTH, EAST, SOUTH)
+RUN = RunId("run-1")
+TASK = Task(name="play", classes=("healthy", "sick"), positive="sick", recipe=Recipe())
+MODEL = ModelSpec(channels=1, classes=2)
+COHORT = tuple(SiteTerms(name=name, patients=size) for name, size in zip(SITES, (4, 8, 16), strict=True))
+FIRST_P = initial_parameters(MODEL, seed=0)
+NUM_PARAMETERS = len(FIRST_P)
+
+
+def new_key() -> SigningKey:
+    return SigningKey(Ed25519PrivateKey.generate())
+
+
+COORDINATOR_KEY = new_key()
+SITE_KEYS = {name: new_key() for name in SITES}
+
+DP = DpTerms(noise_multiplier=1.0, clip_norm=1.0, sampling_rate=0.5, steps=2, max_images_per_patient=2)
+TRAIN = TrainTerms(dp=DP, learning_rate=0.1, momentum=0.0, update_clip=1.0)
+EVALUATE = EvaluationTerms(noise_multiplier=4.0, bins=10)
+POLICY = SitePolicy(
+    epsilon=6.0,
+    delta=1e-5,
+    min_noise_multiplier=1.0,
+    min_evaluation_noise=4.0,
+    max_clip_norm=1.0,
+    max_sampling_rate=0.5,
+    max_steps_per_round=2,
+    max_images_per_patient=2,
+    min_cohort=3,
+    min_patients=1,
+    allowed_models=(MODEL.fingerprint,),
+)
+
+
+costliest_round = cache(SitePolicy.costliest_round)  # a fraction of a second each
+
+
+@dataclass(frozen=True)
+class StepCounter:
+    """An accountant whose epsilon is the number of steps, so that a budget's edge is a whole number."""
+
+    name: str = "step counter"
+
+    def epsilon(self, spends: Sequence[Spend], delta: float) -> float:
+        return float(sum(spend.steps for spend in spends))
+
+
+def plan_of(terms: TrainTerms | EvaluationTerms = TRAIN, *, number: int = 1) -> RoundPlan:
+    return RoundPlan(
+        run=RUN,
+        round=number,
+        rounds=9,
+        task=TASK.digest,
+        model=MODEL.fingerprint,
+        parameters=digest_of(parameter_bytes(FIRST_P)),
+        cohort=COHORT,
+        terms=terms,
+        witnessed=(),
+    )
+
+
+def sealed(plan: RoundPlan, parameters_P: NDArray[np.float32] = FIRST_P, *, expires: int = 1 << 40) -> bytes:
+    """Return the plan as the coordinator sends it, with these parameters beside it."""
+    body = parameter_bytes(parameters_P)
+    plan = replace(plan, parameters=digest_of(body))
+    return seal(PlanStatement(plan=plan, expires=expires, body=digest_of(body)), body, COORDINATOR_KEY)
+
+
+def images_of(num_patients: int, *, seed: int = 0) -> LabelledImages:
+    """Return one image of random pixels per patient; the sick ones are a little brighter."""
+    generator = torch.Generator().manual_seed(seed)
+    labels_N = torch.arange(num_patients) % 2
+    pixels_NCHW = torch.randn(num_patients, 1, 32, 32, generator=generator)
+    return LabelledImages(
+        images_NCHW=pixels_NCHW + labels_N[:, None, None, None],
+        labels_N=labels_N,
+        patients_N=torch.arange(num_patients),
+        num_patients=num_patients,
+    )
+
+
+def dataset_of(num_patients: int, *, seed: int = 0) -> SiteDataset:
+    return SiteDataset(
+        train=images_of(num_patients, seed=seed),
+        validation=images_of(6, seed=seed + 1),
+        digest=digest_of(b"%d %d" % (num_patients, seed)),
+        unreadable=(),
+    )
+
+
+@contextmanager
+def held_ledger(
+    folder: Path, *, name: SiteName = NORTH, policy: SitePolicy = POLICY
+) -> Iterator[PrivacyLedger]:
+    """Hold the ledger in `folder`, its witness in a folder beside it."""
+    subject = LedgerSubject(site=name, dataset=digest_of(b"patients"), policy=policy.digest)
+    with PrivacyLedger.held(
+        folder / "ledger" / "ledger.jsonl",
+        witness=folder / "witness" / "head.json",
+        key=SITE_KEYS[name],
+        subject=subject,
+        costliest=costliest_round(policy),
+    ) as ledger:
+        yield ledger
+
+
+@contextmanager
+def opened_site(
+    folder: Path,
+    *,
+    name: SiteName = NORTH,
+    policy: SitePolicy = POLICY,
+    dataset: SiteDataset | None = None,
+    randomness: Randomness | None = None,
+) -> Iterator[Site]:
+    """Open a hospital on `folder`; opened again, it has the same ledger and answers."""
+    with held_ledger(folder, name=name, policy=policy) as ledger:
+        yield Site(
+            identity=SiteIdentity(name=name, key=SITE_KEYS[name], coordinator=COORDINATOR_KEY.verifying_key),
+            task=TASK,
+            dataset=dataset or dataset_of(8),
+            policy=policy,
+            ledger=ledger,
+            answers=AnswerStore(folder / "answers"),
+            accountants=(StepCounter(),),
+            randomness=randomness or SystemRandomness(),
+        )
+
+
+@dataclass
+class DirectExchange:
+    """Asks the sites one after another, in the order given; sites in `offline` are silent."""
+
+    answerers: Mapping[SiteName, Callable[[bytes], bytes]]
+    offline: set[SiteName] = field(default_factory=set)
+    questions: list[Question] = field(default_factory=list)
+
+    def online(self) -> frozenset[SiteName]:
+        return frozenset(self.answerers) - self.offline
+
+    def ask(self, question: Question) -> Iterator[Answer | NoAnswer]:
+        self.questions.append(question)
+        for site, answerer in self.answerers.items():
+            if site in self.offline:
+                yield NoAnswer(site=site, reason="offline")
+            else:
+                yield Answer(site=site, payload=answerer(question.payload))
