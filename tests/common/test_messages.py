@@ -1,0 +1,115 @@
+"""What the coordinator and the sites tell each other can't be altered, exchanged or replayed."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fakes import COORDINATOR_KEY, EVALUATE, NORTH, RUN, SITE_KEYS, TRAIN, plan_of
+
+from fed_common import canonical
+from fed_common.errors import ConfigError, MalformedMessageError, TrustError
+from fed_common.ledger import GENESIS, LedgerHead
+from fed_common.messages import (
+    MAX_STATEMENT_BYTES,
+    AnswerStatement,
+    PlanStatement,
+    PrivacyStatement,
+    refuse_expired,
+    seal,
+    unseal,
+)
+from fed_common.names import RunId, SiteName, digest_of
+from fed_common.plans import EvaluationTerms, SiteTerms, TrainTerms
+
+BODY = b"parameters"
+PUBLIC = COORDINATOR_KEY.verifying_key
+STATEMENT = PlanStatement(plan=plan_of(), expires=1000, body=digest_of(BODY))
+MESSAGE = seal(STATEMENT, BODY, COORDINATOR_KEY)
+
+
+def answer() -> AnswerStatement:
+    head = LedgerHead(events=0, digest=GENESIS)
+    privacy = PrivacyStatement(epsilon=1.0, delta=1e-5, releases=1, accountant="exact", ledger=head)
+    return AnswerStatement(
+        site=NORTH,
+        run=RUN,
+        round=1,
+        phase="train",
+        plan=plan_of().digest,
+        body=digest_of(BODY),
+        refusal=None,
+        privacy=privacy,
+    )
+
+
+@pytest.mark.parametrize("terms", [TRAIN, EVALUATE])
+def test_a_message_is_read_back(terms: TrainTerms | EvaluationTerms) -> None:
+    statement = replace(STATEMENT, plan=plan_of(terms))
+    assert unseal(seal(statement, BODY, COORDINATOR_KEY), PlanStatement, PUBLIC) == (statement, BODY)
+
+
+@given(st.integers(0, len(MESSAGE) - 1), st.integers(0, 7))
+def test_a_flipped_bit_anywhere_is_refused(position: int, bit: int) -> None:
+    message = bytearray(MESSAGE)
+    message[position] ^= 1 << bit
+    with pytest.raises((MalformedMessageError, TrustError)):
+        unseal(bytes(message), PlanStatement, PUBLIC)
+
+
+@given(st.integers(0, len(MESSAGE) - 1))
+def test_a_cut_message_is_refused(length: int) -> None:
+    with pytest.raises((MalformedMessageError, TrustError)):
+        unseal(MESSAGE[:length], PlanStatement, PUBLIC)
+
+
+def test_a_body_from_another_message_is_refused() -> None:
+    with pytest.raises(MalformedMessageError, match="body"):
+        unseal(MESSAGE.removesuffix(BODY) + b"other", PlanStatement, PUBLIC)
+
+
+def test_a_statement_of_a_gigabyte_is_refused_by_its_length() -> None:
+    header = b"FED1" + (1 << 30).to_bytes(4, "little")
+    with pytest.raises(MalformedMessageError, match="short"):
+        unseal(header + bytes(MAX_STATEMENT_BYTES + 1), PlanStatement, PUBLIC)
+
+
+def test_a_signed_answer_is_not_accepted_as_a_plan() -> None:
+    message = seal(answer(), BODY, COORDINATOR_KEY)
+    with pytest.raises(TrustError):
+        unseal(message, PlanStatement, PUBLIC)
+
+
+def test_a_plan_signed_by_a_site_is_refused() -> None:
+    with pytest.raises(TrustError):
+        unseal(seal(STATEMENT, BODY, SITE_KEYS[NORTH]), PlanStatement, PUBLIC)
+
+
+@pytest.mark.parametrize("epsilon", [b"NaN", b"Infinity", b"1e999"])
+def test_an_epsilon_that_is_no_number_is_malformed_even_if_signed(epsilon: bytes) -> None:
+    payload_type = "application/vnd.fed.AnswerStatement.v1+json"
+    payload = canonical.encode(answer()).replace(b'"epsilon":1.0', b'"epsilon":' + epsilon)
+    signature = COORDINATOR_KEY.sign(payload_type=payload_type, payload=payload).hex().encode()
+    header = b'{"fact":%s,"signature":"%s"}' % (payload, signature)
+    with pytest.raises(MalformedMessageError):
+        unseal(b"FED1" + len(header).to_bytes(4, "little") + header + BODY, AnswerStatement, PUBLIC)
+
+
+def test_an_expired_plan_is_refused_and_one_of_this_second_is_not() -> None:
+    refuse_expired(STATEMENT, now=1000.0)
+    with pytest.raises(TrustError, match="expired 600 s ago"):
+        refuse_expired(STATEMENT, now=1600.0)
+
+
+@pytest.mark.parametrize("name", ["../../etc/cron.d/x", "/tmp/x", "a/b", "", "a\nb", "A", "-x"])
+def test_names_that_could_lead_a_path_astray_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError):
+        replace(plan_of(), run=RunId(name))
+    with pytest.raises(ConfigError):
+        SiteTerms(name=SiteName(name), patients=1)
+
+
+def test_plans_that_differ_in_anything_have_other_digests() -> None:
+    plan = plan_of()
+    others = (replace(plan, round=2), replace(plan, terms=EVALUATE), replace(plan, cohort=plan.cohort[:2]))
+    assert len({plan.digest, *(other.digest for other in others)}) == 4
