@@ -53,6 +53,7 @@ class Exchange(Protocol):
     def ask(self, question: Question) -> Iterator[Answer | NoAnswer]:
         """Yield exactly one item per site of the question, as they come, within `deadline_s`.
 
-        A site that reconnects before the deadline is asked again with the same bytes.
+        A site that reconnects before the deadline is asked again with the same bytes. When the connected
+        sites have answered, those that are away are not waited for.
         """
         ...

@@ -106,6 +106,17 @@ def test_a_site_that_comes_before_the_deadline_is_asked(pki: Path, tmp_path: Pat
         timer.join()
 
 
+def test_a_site_that_is_away_is_not_waited_for_when_the_others_have_answered(
+    pki: Path, tmp_path: Path
+) -> None:
+    with serving(pki) as exchange, answering(link_to(exchange.port, pki, state=tmp_path), reverse):
+        wait_until(lambda: exchange.online() == {NORTH})
+        # Waiting for them would take longer than the test runner allows.
+        replies = by_site(exchange.ask(question(b"model", deadline_s=3600.0)))
+    assert replies.pop(NORTH) == b"ledom"
+    assert set(replies.values()) == {"offline"}
+
+
 def test_a_site_learns_that_it_was_late(pki: Path, tmp_path: Path) -> None:
     slow = SilentUntilReleased()
     with (

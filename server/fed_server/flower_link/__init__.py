@@ -102,7 +102,8 @@ class FlowerExchange:
     def ask(self, question: Question) -> Iterator[Answer | NoAnswer]:
         """Yield exactly one item per site of the question, as they come, within `deadline_s`.
 
-        A site that logs in before the deadline, for the first time or again, is asked then.
+        A site that logs in before the deadline, for the first time or again, is asked then; but once the
+        others have answered, nobody waits for a site that is away: it would cost every round its deadline.
 
         Raises:
             ConfigError: a site of the question is not enrolled.
@@ -119,6 +120,8 @@ class FlowerExchange:
                     if reply := errand.collect(site):
                         del waiting[site]
                         yield reply
+                if not self._logins(waiting) and len(waiting) < len(question.sites):
+                    break
                 time.sleep(POLL_S)
         online = self.online()
         for site in waiting:
