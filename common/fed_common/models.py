@@ -64,18 +64,19 @@ def build_model(spec: ModelSpec) -> nn.Sequential:
 
 
 def initial_parameters(spec: ModelSpec, *, seed: int) -> NDArray[np.float32]:
-    """Return the same first parameters for the same seed: uniform within 1 / sqrt(fan-in).
+    """Return the same first parameters for the same seed; they are public and protect nothing.
 
-    They are drawn layer by layer from one public stream; they protect nothing.
+    Weights are uniform with variance 2 / fan-in before a ReLU and 1 / (3 fan-in) before the softmax;
+    biases are 0. Torch's own start has the smaller variance everywhere: signals then fade from layer to
+    layer, and private training, which can afford few steps, ends at a lower AUC.
 
-    Source: the bound is that of `torch.nn.Conv2d` and `torch.nn.Linear`, whose own draw depends on
-    torch's global generator.
+    Source: He et al., "Delving Deep into Rectifiers" (2015), equation 10.
     """
     rng = seeds.stream(seed, "initial parameters")
-    pieces = []
+    pieces: list[NDArray[np.float64]] = []
     for layer in build_model(spec):
-        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
             fan_in = layer.weight[0].numel()
-            size = layer.weight.numel() + layer.bias.numel()
-            pieces.append(rng.uniform(-1, 1, size) / math.sqrt(fan_in))
+            bound = math.sqrt((6 if isinstance(layer, nn.Conv2d) else 1) / fan_in)
+            pieces += [rng.uniform(-bound, bound, layer.weight.numel()), np.zeros(len(layer.weight))]
     return np.concatenate(pieces).astype(np.float32)

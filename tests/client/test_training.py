@@ -28,6 +28,7 @@ from fed_common.randomness import Randomness, SystemRandomness
 # Shape letters: N images, C channels, H rows, W columns, S patients, P parameters of the flattened model.
 
 NO_CLIP = 1e3
+LEARNING_RATE = 0.01
 
 
 def seed_cnn() -> nn.Module:
@@ -64,7 +65,7 @@ def terms(
         steps=steps,
         max_images_per_patient=4,
     )
-    return TrainTerms(dp=dp, learning_rate=0.1, momentum=momentum, update_clip=10.0)
+    return TrainTerms(dp=dp, learning_rate=LEARNING_RATE, momentum=momentum, update_clip=10.0)
 
 
 def train(
@@ -107,13 +108,15 @@ def test_without_noise_and_clipping_a_step_is_plain_sgd() -> None:
 
     delta_P = train(images, terms(), FakeRandomness())
 
-    np.testing.assert_allclose(delta_P, -0.1 * mean_gradient(seed_cnn(), images, torch.arange(10)), atol=1e-6)
+    np.testing.assert_allclose(
+        delta_P, -LEARNING_RATE * mean_gradient(seed_cnn(), images, torch.arange(10)), atol=1e-6
+    )
 
 
 def test_momentum_equals_torchs_sgd_over_several_steps() -> None:
     images = images_of(list(range(10)))
     model = seed_cnn()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.5)
     for _ in range(3):
         optimizer.zero_grad()
         torch.autograd.backward(functional.cross_entropy(model(images.images_NCHW), images.labels_N))
@@ -161,7 +164,9 @@ def test_a_patients_images_beyond_the_limit_are_not_used() -> None:
 
     delta_P = train(images, terms(), FakeRandomness(), patients_public=1)
 
-    np.testing.assert_allclose(delta_P, -0.1 * mean_gradient(seed_cnn(), images, torch.arange(4)), atol=1e-6)
+    np.testing.assert_allclose(
+        delta_P, -LEARNING_RATE * mean_gradient(seed_cnn(), images, torch.arange(4)), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("brightness", [0.0, 1.0, 1e4, 1e38])
@@ -203,15 +208,17 @@ def test_an_empty_step_is_noised_and_counted() -> None:
     delta_P = train(images_of([0, 1]), terms(steps=3, clip_norm=2.0, rate=0.5, noise=1.5), randomness)
 
     assert randomness.gaussian_calls == 3
-    # 3 steps x learning rate 0.1 x noise 1.5 x 2.0 / divisor (0.5 x 10).
-    np.testing.assert_allclose(delta_P, np.full(delta_P.size, -3 * 0.1 * 3.0 / 5), rtol=1e-5)
+    # 3 steps x learning rate x noise 1.5 x 2.0 / divisor (0.5 x 10).
+    np.testing.assert_allclose(delta_P, np.full(delta_P.size, -3 * LEARNING_RATE * 3.0 / 5), rtol=1e-5)
 
 
 def test_noise_has_the_promised_size() -> None:
     images = images_of(list(range(4)))
 
     asked = terms(clip_norm=2.0, noise=1.5)
-    noise_P = (train(images, asked, SystemRandomness()) - train(images, asked, FakeRandomness())) / 0.1
+    noise_P = (
+        train(images, asked, SystemRandomness()) - train(images, asked, FakeRandomness())
+    ) / LEARNING_RATE
 
     # Relative standard error over 23,426 parameters is 0.5 %; noise 1.5 x 2.0 over the divisor 1.0 x 10.
     assert noise_P.std() == pytest.approx(0.3, rel=0.03)

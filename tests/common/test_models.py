@@ -149,12 +149,25 @@ def test_initial_parameters_depend_on_nothing_but_the_seed() -> None:
     assert not np.array_equal(first, initial_parameters(XRAYS, seed=8))
 
 
-def test_initial_parameters_fill_torchs_bounds_layer_by_layer() -> None:
-    layout = layout_of(build_model(XRAYS))
-    tensors = to_tensors(initial_parameters(XRAYS, seed=7), layout)
+def test_initial_weights_fill_their_bounds_and_biases_are_zero() -> None:
+    tensors = to_tensors(initial_parameters(XRAYS, seed=7), layout_of(build_model(XRAYS)))
 
-    for name, fan_in in (("0.weight", 9), ("3.weight", 288), ("7.weight", 2304)):
-        assert 0.9 < np.abs(tensors[name]).max() * math.sqrt(fan_in) <= 1 + 1e-6
+    for name, bound in (("0", (6 / 9) ** 0.5), ("3", (6 / 288) ** 0.5), ("7", (1 / 2304) ** 0.5)):
+        assert 0.97 < np.abs(tensors[f"{name}.weight"]).max() / bound <= 1 + 1e-6
+        assert not tensors[f"{name}.bias"].any()
+
+
+def test_signals_neither_fade_nor_grow_through_the_convolutions() -> None:
+    """A layer of He's keeps the mean square: half of it is lost in the ReLU, and the weights double it."""
+    model = build_model(ModelSpec(channels=3, classes=2))
+    load_flat(model, initial_parameters(ModelSpec(channels=3, classes=2), seed=7))
+    image_NCHW = torch.randn(20, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    after_first = model[1](model[0](image_NCHW))
+    after_second = model[4](model[3](after_first))
+
+    assert float(after_first.detach().square().mean()) == pytest.approx(1.0, rel=0.3)
+    assert float(after_second.detach().square().mean()) == pytest.approx(1.0, rel=0.3)
 
 
 def test_flat_vector_and_model_are_each_others_inverse() -> None:
