@@ -42,6 +42,7 @@ def new_key() -> SigningKey:
 
 
 COORDINATOR_KEY = new_key()
+COORDINATOR_SIGNS = COORDINATOR_KEY.verifying_key
 SITE_KEYS = {name: new_key() for name in SITES}
 
 DP = DpTerms(noise_multiplier=1.0, clip_norm=1.0, sampling_rate=0.5, steps=2, max_images_per_patient=2)
@@ -89,11 +90,17 @@ def plan_of(terms: TrainTerms | EvaluationTerms = TRAIN, *, number: int = 1) -> 
     )
 
 
-def sealed(plan: RoundPlan, parameters_P: NDArray[np.float32] = FIRST_P, *, expires: int = 1 << 40) -> bytes:
-    """Return the plan as the coordinator sends it, with these parameters beside it."""
+def sealed(
+    plan: RoundPlan,
+    parameters_P: NDArray[np.float32] = FIRST_P,
+    *,
+    expires: int = 1 << 40,
+    names_it: bool = True,
+) -> bytes:
+    """Return the plan as the coordinator sends it; unless `names_it`, it goes on naming another model."""
     body = parameter_bytes(parameters_P)
-    plan = replace(plan, parameters=digest_of(body))
-    return seal(PlanStatement(plan=plan, expires=expires, body=digest_of(body)), body, COORDINATOR_KEY)
+    named = replace(plan, parameters=digest_of(body)) if names_it else plan
+    return seal(PlanStatement(plan=named, expires=expires, body=digest_of(body)), body, COORDINATOR_KEY)
 
 
 def images_of(num_patients: int, *, seed: int = 0) -> LabelledImages:
@@ -146,7 +153,7 @@ def opened_site(
     """Open a hospital on `folder`; opened again, it has the same ledger and answers."""
     with held_ledger(folder, name=name, policy=policy) as ledger:
         yield Site(
-            identity=SiteIdentity(name=name, key=SITE_KEYS[name], coordinator=COORDINATOR_KEY.verifying_key),
+            identity=SiteIdentity(name=name, key=SITE_KEYS[name], coordinator=COORDINATOR_SIGNS),
             task=TASK,
             dataset=dataset or dataset_of(8),
             policy=policy,

@@ -84,9 +84,10 @@ class SitePolicy:
         Raises:
             PolicyRefusal: they aren't.
         """
-        if len(plan.cohort) < self.min_cohort:
+        num_sites = len({site.name for site in plan.cohort})
+        if num_sites < self.min_cohort:
             raise PolicyRefusal(
-                "cohort-too-small", f"{len(plan.cohort)} sites, the policy asks for {self.min_cohort}"
+                "cohort-too-small", f"{num_sites} sites, the policy asks for {self.min_cohort}"
             )
         if plan.model not in self.allowed_models:
             raise PolicyRefusal(

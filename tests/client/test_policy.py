@@ -1,0 +1,90 @@
+"""Every limit of the hospital refuses with its own code, and its exact value is allowed."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from tests.fakes import COHORT, EVALUATE, POLICY, TRAIN, StepCounter, plan_of
+
+from fed_client.policy import PolicyRefusal, SitePolicy
+from fed_common.accounting import RdpAccountant, Spend
+from fed_common.errors import ConfigError
+from fed_common.messages import RefusalCode, RoundPlan
+from fed_common.plans import DpTerms, EvaluationTerms
+
+
+def training(**changed: float) -> RoundPlan:
+    dp = {field: getattr(TRAIN.dp, field) for field in DpTerms.__dataclass_fields__}
+    return plan_of(replace(TRAIN, dp=DpTerms(**{**dp, **changed})))
+
+
+def test_a_plan_exactly_at_every_limit_is_allowed() -> None:
+    assert POLICY.check(plan_of()) == Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=2)
+    assert POLICY.check(plan_of(EVALUATE)) == Spend(noise_multiplier=4.0, sampling_rate=1.0, steps=1)
+
+
+@pytest.mark.parametrize(
+    ("plan", "code"),
+    [
+        (training(noise_multiplier=0.999), "noise-below-floor"),
+        (training(clip_norm=1.001), "clip-above-ceiling"),
+        (training(clip_norm=math.inf), "clip-above-ceiling"),
+        (training(sampling_rate=0.501), "sampling-above-ceiling"),
+        (training(steps=3), "steps-above-ceiling"),
+        (training(max_images_per_patient=3), "images-above-ceiling"),
+        (plan_of(EvaluationTerms(noise_multiplier=3.999, bins=10)), "noise-below-floor"),
+        (replace(plan_of(), cohort=COHORT[:2]), "cohort-too-small"),
+        (replace(plan_of(), cohort=(COHORT[0],) * 3), "cohort-too-small"),
+        (replace(plan_of(), model="resnet"), "model-not-allowed"),
+    ],
+)
+def test_each_limit_refuses_with_its_code(plan: RoundPlan, code: RefusalCode) -> None:
+    with pytest.raises(PolicyRefusal) as refused:
+        POLICY.check(plan)
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("field", ["max_clip_norm", "max_sampling_rate"])
+def test_a_limit_that_is_no_number_allows_nothing(field: str) -> None:
+    with pytest.raises(PolicyRefusal):
+        policy_with(field, math.nan).check(plan_of())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("epsilon", value) for value in (0.0, -1.0, 1001.0, math.nan, math.inf)),
+        *(("delta", value) for value in (0.0, -1e-6, 1.1e-5, math.nan)),
+        *(("min_noise_multiplier", value) for value in (0.0, -1.0, math.nan)),
+        *(("min_evaluation_noise", value) for value in (0.0, -1.0, math.nan)),
+    ],
+)
+def test_a_policy_that_protects_nobody_is_refused(field: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"policy.{field}"):
+        policy_with(field, value)
+
+
+def test_delta_must_fit_the_number_of_patients() -> None:
+    POLICY.refuse_weak_delta(10_000)
+    with pytest.raises(ConfigError, match="delta"):
+        POLICY.refuse_weak_delta(10_001)
+
+
+def test_the_exact_budget_is_allowed_and_one_step_more_is_not() -> None:
+    spent = [Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=4)]
+    POLICY.check_budget(spent, Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=2), (StepCounter(),))
+    with pytest.raises(PolicyRefusal, match=r"7\.000 of 6") as refused:
+        POLICY.check_budget(spent, Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=3), (StepCounter(),))
+    assert refused.value.code == "budget-exhausted"
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [POLICY, replace(POLICY, min_evaluation_noise=1.0, max_sampling_rate=0.01, max_steps_per_round=1)],
+)
+def test_no_allowed_round_costs_more_than_the_costliest(policy: SitePolicy) -> None:
+    costliest = RdpAccountant().epsilon([policy.costliest_round()], policy.delta)
+    dp = replace(TRAIN.dp, sampling_rate=policy.max_sampling_rate, steps=policy.max_steps_per_round)
+    evaluation = EvaluationTerms(noise_multiplier=policy.min_evaluation_noise, bins=10)
+    for plan in (plan_of(replace(TRAIN, dp=dp)), plan_of(evaluation)):
+        assert RdpAccountant().epsilon([policy.check(plan)], policy.delta) <= costliest
