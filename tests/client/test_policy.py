@@ -1,7 +1,7 @@
 """Every limit of the hospital refuses with its own code, and its exact value is allowed."""
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from tests.fakes import COHORT, EVALUATE, POLICY, TRAIN, StepCounter, plan_of
@@ -14,8 +14,11 @@ from fed_common.plans import DpTerms, EvaluationTerms
 
 
 def training(**changed: float) -> RoundPlan:
-    dp = {field: getattr(TRAIN.dp, field) for field in DpTerms.__dataclass_fields__}
-    return plan_of(replace(TRAIN, dp=DpTerms(**{**dp, **changed})))
+    return plan_of(replace(TRAIN, dp=DpTerms(**{**asdict(TRAIN.dp), **changed})))
+
+
+def policy_with(limit: str, value: float) -> SitePolicy:
+    return SitePolicy(**{**asdict(POLICY), limit: value})
 
 
 def test_a_plan_exactly_at_every_limit_is_allowed() -> None:
@@ -78,10 +81,10 @@ def test_the_exact_budget_is_allowed_and_one_step_more_is_not() -> None:
     assert refused.value.code == "budget-exhausted"
 
 
-@pytest.mark.parametrize(
-    "policy",
-    [POLICY, replace(POLICY, min_evaluation_noise=1.0, max_sampling_rate=0.01, max_steps_per_round=1)],
-)
+FEW_STEPS = replace(POLICY, min_evaluation_noise=1.0, max_sampling_rate=0.01, max_steps_per_round=1)
+
+
+@pytest.mark.parametrize("policy", [POLICY, FEW_STEPS])
 def test_no_allowed_round_costs_more_than_the_costliest(policy: SitePolicy) -> None:
     costliest = RdpAccountant().epsilon([policy.costliest_round()], policy.delta)
     dp = replace(TRAIN.dp, sampling_rate=policy.max_sampling_rate, steps=policy.max_steps_per_round)

@@ -221,8 +221,8 @@ def test_an_answer_that_cannot_be_kept_is_not_sent_and_stays_charged(site: Site)
 
 def test_nothing_that_travels_beside_the_update_is_measured_on_patients() -> None:
     stated = {field.name for kind in (AnswerStatement, PrivacyStatement) for field in fields(kind)}
-    about_the_plan = {"site", "run", "round", "phase", "plan", "body", "refusal", "privacy"}
-    about_the_ledger = {
+    of_the_plan = {"site", "run", "round", "phase", "plan", "body", "refusal", "privacy"}
+    of_the_ledger = {
         "unit",
         "epsilon",
         "delta",
@@ -232,7 +232,7 @@ def test_nothing_that_travels_beside_the_update_is_measured_on_patients() -> Non
         "accountant",
         "ledger",
     }
-    assert stated == about_the_plan | about_the_ledger
+    assert stated == of_the_plan | of_the_ledger
 
 
 def test_an_update_longer_than_the_clip_is_shortened_not_refused(tmp_path: Path) -> None:
