@@ -15,10 +15,19 @@ from fed_client.answers import AnswerStore
 from fed_client.dataset import LabelledImages, SiteDataset
 from fed_client.policy import SitePolicy
 from fed_client.site import Site, SiteIdentity
+from fed_common import fixedpoint
 from fed_common.accounting import Spend
 from fed_common.checkpoint import parameter_bytes
-from fed_common.ledger import LedgerSubject, PrivacyLedger
-from fed_common.messages import PlanStatement, RoundPlan, seal
+from fed_common.ledger import LedgerHead, LedgerSubject, PrivacyLedger
+from fed_common.messages import (
+    AnswerStatement,
+    PlanStatement,
+    PrivacyStatement,
+    Refusal,
+    RoundPlan,
+    seal,
+    unseal,
+)
 from fed_common.models import ModelSpec, initial_parameters
 from fed_common.names import RunId, SiteName, digest_of
 from fed_common.plans import DpTerms, EvaluationTerms, SiteTerms, TrainTerms
@@ -182,3 +191,51 @@ class DirectExchange:
                 yield NoAnswer(site=site, reason="offline")
             else:
                 yield Answer(site=site, payload=answerer(question.payload))
+
+
+def privacy_of(*, events: int = 1, epsilon: float = 1.0) -> PrivacyStatement:
+    head = LedgerHead(events=events, digest=digest_of(b"%d" % events))
+    return PrivacyStatement(epsilon=epsilon, delta=1e-5, releases=events, accountant="fake", ledger=head)
+
+
+def answer_to(
+    plan: RoundPlan,
+    values: NDArray[np.float64],
+    *,
+    site: SiteName = NORTH,
+    key: SigningKey | None = None,
+    refusal: Refusal | None = None,
+    privacy: PrivacyStatement | None = None,
+) -> bytes:
+    """Return what `site` would send; it signs with its own key unless another is given."""
+    body = fixedpoint.to_bytes(fixedpoint.to_fixed(values)) if refusal is None else b""
+    statement = AnswerStatement(
+        site=site,
+        run=plan.run,
+        round=plan.round,
+        phase=plan.phase,
+        plan=plan.digest,
+        body=digest_of(body),
+        refusal=refusal,
+        privacy=privacy or privacy_of(),
+    )
+    return seal(statement, body, key or SITE_KEYS[site])
+
+
+@dataclass
+class ObedientSite:
+    """Answers every plan: with its own constant update, or with a histogram of 50 healthy and 50 sick."""
+
+    name: SiteName
+    value: float
+    plans: list[RoundPlan] = field(default_factory=list)
+
+    def __call__(self, payload: bytes) -> bytes:
+        statement, _ = unseal(payload, PlanStatement, COORDINATOR_SIGNS)
+        plan = statement.plan
+        self.plans.append(plan)
+        if isinstance(plan.terms, TrainTerms):
+            return answer_to(plan, np.full(NUM_PARAMETERS, self.value), site=self.name)
+        counts = np.zeros(2 * plan.terms.bins)
+        counts[[1, -2]] = 50.0
+        return answer_to(plan, counts, site=self.name)
