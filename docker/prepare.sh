@@ -8,7 +8,7 @@ if [ -e "$parties/coordinator/federation.toml" ]; then exit; fi # founded at an 
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-fed-sim phantoms --sites 3 --out "$work/data"
+fed-sim phantoms --sites 3 --test-patients 1 --out "$work/data"
 fed-server dev-certificates --out "$work/keys" --host server \
   --site hospital-1 --site hospital-2 --site hospital-3
 model=$(fed-client model --task "$work/data/task.toml")

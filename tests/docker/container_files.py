@@ -1,68 +1,76 @@
-"""Reads what the Dockerfile and compose.yaml say, as shell commands for a machine without containers."""
+"""Reads the Dockerfile and compose.yaml as shell commands, for a machine without a container engine."""
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 ROOT = Path(__file__).parents[2]
-DOCKERFILE = ROOT / "docker/Dockerfile"
+DOCKERFILE = (ROOT / "docker/Dockerfile").read_text().replace("\\\n", " ")
 COMPOSE_FILE = ROOT / "docker/compose.yaml"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Service:
-    """One service of compose.yaml: its command, and its volumes as (source, target, read-only)."""
-
-    name: str
-    user: str
-    command: tuple[str, ...]
-    volumes: tuple[tuple[str, str, bool], ...]
+def build_script() -> str:
+    """Return the Dockerfile's steps; each stage is a subshell, and what it copies from another is there."""
+    return "set -eux\n" + "".join(f"(\n{_stage_script(stage)}\n)\n" for stage in _stages())
 
 
-def build_script(context: str) -> str:
-    """Return the Dockerfile's steps; a stage is a subshell, and what it copies from another is there already."""
-    lines = ["set -eux"]
-    steps = DOCKERFILE.read_text().replace("\\\n", " ").splitlines()
-    for step in steps:
-        word, _, rest = step.partition(" ")
-        match word:
-            case "FROM":
-                lines.append(") && (" if "(" in lines else "(")
-            case "WORKDIR":
-                lines.append(f"mkdir -p {rest} && cd {rest}")
-            case "COPY" if not rest.startswith("--from"):
-                *sources, target = rest.split()
-                lines += [f"cp -R {shlex.quote(f'{context}/{source}')} {target}" for source in sources]
-            case "ENV":
-                lines.append(f"export {rest}")
-            case "RUN":
-                lines.append(rest)
-    return "\n".join([*lines, ")", ""])
+def service_script(name: str) -> str:
+    """Return what starts a service as compose.yaml describes it: user, capabilities, volumes, read-only root.
+
+    Networks and limits are left out. Named volumes are the folders below /volumes.
+    """
+    service = yaml.safe_load(COMPOSE_FILE.read_text())["services"][name]
+    user = service.get("user", "fed")
+    caps = ",".join(["-all", *(f"+{cap.lower()}" for cap in service.get("cap_add", []))])
+    privileges = f"--reuid={user} --regid={user} --clear-groups --no-new-privs --bounding-set={caps}"
+    steps = [
+        "set -e",
+        *(_mount(*volume.split(":")) for volume in service["volumes"]),
+        "mount -t tmpfs tmpfs /tmp",
+        "mount -o remount,bind,ro /",
+        *_environment(),
+        "cd /fed",
+        f"exec setpriv {privileges} {shlex.join(service['command'])}",
+    ]
+    return f"unshare --mount sh -c {shlex.quote(chr(10).join(steps))}"
 
 
-def image_environment() -> str:
-    """Return the commands that set what every process in the image finds set."""
-    final = DOCKERFILE.read_text().replace("\\\n", " ").split("\nFROM ")[-1]
-    return "\n".join(f"export {line[4:]}" for line in final.splitlines() if line.startswith("ENV "))
+def _stages() -> list[list[str]]:
+    stages = DOCKERFILE.split("\nFROM ")[1:]
+    return [stage.splitlines()[1:] for stage in stages]
 
 
-def services() -> Mapping[str, Service]:
-    """Return the services by name."""
-    described = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
-    return {
-        name: Service(
-            name=name,
-            user=service.get("user", "fed"),
-            command=tuple(service["command"]),
-            volumes=tuple(_volume(volume) for volume in service["volumes"]),
-        )
-        for name, service in described.items()
-    }
+def _environment() -> list[str]:
+    return [f"export {line[4:]}" for line in _stages()[-1] if line.startswith("ENV ")]
 
 
-def _volume(text: str) -> tuple[str, str, bool]:
-    source, target, *options = text.split(":")
-    return source, target, options == ["ro"]
+def _stage_script(stage: list[str]) -> str:
+    return "\n".join(filter(None, (_as_shell(*line.partition(" ")[::2]) for line in stage)))
+
+
+def _as_shell(instruction: str, rest: str) -> str:
+    match instruction:
+        case "RUN":
+            return rest
+        case "ENV":
+            return f"export {rest}"
+        case "WORKDIR":
+            return f"mkdir -p {rest}; cd {rest}"
+        case "COPY" if not rest.startswith("--from"):
+            *sources, target = rest.split()
+            return "\n".join(f"cp -R {shlex.quote(str(ROOT / source))} {target}" for source in sources)
+        case _:
+            return ""
+
+
+def _mount(source: str, target: str, mode: str = "rw") -> str:
+    """Return what mounts a volume; a new one takes over the owner of its mount point, as in Docker."""
+    folder = (
+        shlex.quote(str(COMPOSE_FILE.parent / source)) if source.startswith(".") else f"/volumes/{source}"
+    )
+    return (
+        f"mkdir -p {target}; test -d {folder} || "
+        f"{{ mkdir -p {folder}; chown --reference={target} {folder}; }}; "
+        f"mount --bind {folder} {target}; mount -o remount,bind,{mode} {target}"
+    )
