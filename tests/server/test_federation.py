@@ -1,0 +1,242 @@
+"""A run ends with the same model whatever interrupts it, and no interruption asks for another spend."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.fakes import (
+    COHORT,
+    COORDINATOR_KEY,
+    COORDINATOR_SIGNS,
+    EAST,
+    FIRST_P,
+    MODEL,
+    NORTH,
+    SITE_KEYS,
+    SITES,
+    SOUTH,
+    TASK,
+    DirectExchange,
+    ObedientSite,
+    answer_to,
+    images_of,
+    privacy_of,
+)
+
+from fed_common import checkpoint as checkpoints
+from fed_common.checkpoint import FIRST, Checkpoint
+from fed_common.errors import ConfigError, QuorumError
+from fed_common.messages import PlanStatement, Refusal, unseal
+from fed_common.names import RunId, SiteName
+from fed_common.test_set import TestSet
+from fed_server.federation import Federation
+from fed_server.journal import Observer, RoundPublished, RunEvent, RunFinished, RunResumed, SiteFailed
+from fed_server.rounds import Coordinator
+from fed_server.run_folder import RunFolder
+from fed_server.settings import EvaluationTable, PrivacyTable, QuorumTable, RunSettings, TrainingTable
+
+SETTINGS = RunSettings(
+    name="play",
+    task=TASK,
+    cohort=COHORT,
+    training=TrainingTable(rounds=2, steps_per_round=1, learning_rate=0.1),
+    privacy=PrivacyTable(epsilon=50.0, sampling_rate=0.5, noise_multiplier=2.0),
+    evaluation=EvaluationTable(every=2, noise_multiplier=4.0),
+    quorum=QuorumTable(sites=2, gather_s=0.0, wait_s=0.05, retries=1),
+)
+PUBLIC = images_of(10, seed=9)
+TEST_SET = TestSet(images_NCHW=PUBLIC.images_NCHW, labels_N=PUBLIC.labels_N, patients_N=PUBLIC.patients_N)
+
+
+@dataclass
+class Run:
+    """One run's folder and sites, which outlive the coordinator's process."""
+
+    folder: RunFolder
+    sites: dict[SiteName, Callable[[bytes], bytes]] = field(
+        default_factory=lambda: {site: ObedientSite(site, value=0.001) for site in SITES}
+    )
+    offline: set[SiteName] = field(default_factory=set)
+    questions: dict[tuple[int, str], set[str]] = field(default_factory=dict)
+
+    def start(
+        self, *, settings: RunSettings = SETTINGS, observer: Observer = lambda event: None
+    ) -> Checkpoint:
+        """Run a new coordinator on the same folder until it ends or raises."""
+        exchange = DirectExchange(self.sites, offline=self.offline)
+        coordinator = Coordinator(
+            key=COORDINATOR_KEY,
+            site_keys={site: key.verifying_key for site, key in SITE_KEYS.items()},
+            exchange=exchange,
+            quorum=settings.quorum.sites,
+            deadline_s=60.0,
+        )
+        federation = Federation(
+            settings=settings,
+            coordinator=coordinator,
+            folder=self.folder,
+            test_set=TEST_SET,
+            observer=observer,
+        )
+        try:
+            return federation.run()
+        finally:
+            for question in exchange.questions:
+                statement, _ = unseal(question.payload, PlanStatement, COORDINATOR_SIGNS)
+                key = (question.round, question.phase)
+                self.questions.setdefault(key, set()).add(statement.plan.digest)
+
+    def chain(self) -> list[Checkpoint]:
+        """Return all published checkpoints, each verified."""
+        paths = sorted(self.folder.checkpoints.iterdir())
+        return [checkpoints.load(path, MODEL, COORDINATOR_SIGNS) for path in paths]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    (tmp_path / "run-1" / "checkpoints").mkdir(parents=True)
+    return Run(RunFolder(tmp_path, RunId("run-1")))
+
+
+def test_a_run_publishes_a_chain_of_signed_rounds(run: Run) -> None:
+    last = run.start()
+    chain = run.chain()
+    assert [link.manifest.round for link in chain] == [0, 1, 2]
+    assert [link.manifest.previous for link in chain] == [FIRST, chain[0].digest, chain[1].digest]
+    assert np.allclose(last.parameters_P, FIRST_P + 2 * 0.001, atol=1e-6)
+    assert (run.folder.path / "model.safetensors").read_bytes() == checkpoints.encode_model(
+        last.parameters_P, MODEL
+    )
+
+
+def test_the_figures_are_those_of_the_sites_counts(run: Run) -> None:
+    run.start()
+    first, second = (event for event in run.folder.journal.read() if isinstance(event, RoundPublished))
+    assert first.federated == ()  # every second round
+    assert [row.site for row in second.federated] == [None, EAST, NORTH, SOUTH]
+    for row in second.federated:
+        assert row.auc is not None and row.auc.value == 1.0
+        assert row.accuracy is not None and row.accuracy.value == 1.0
+    assert second.test is not None and second.test == run.chain()[-1].manifest.test
+
+
+def test_one_bad_site_is_left_out_named_and_the_run_goes_on(run: Run) -> None:
+    run.sites[EAST] = lambda payload: b"garbage"
+    last = run.start()
+    failed = {(e.site, e.code) for e in run.folder.journal.read() if isinstance(e, SiteFailed)}
+    assert failed == {(EAST, "malformed")}
+    assert last.manifest.round == 2
+    assert [stated.site for stated in last.manifest.sites] == [NORTH, SOUTH]
+
+
+def test_without_a_quorum_the_very_same_plan_is_asked_again_and_the_model_stands(run: Run) -> None:
+    run.sites.update({site: lambda payload: b"garbage" for site in (EAST, SOUTH)})
+    with pytest.raises(QuorumError, match="1 of 2 needed sites"):
+        run.start()
+    asked = run.sites[NORTH]
+    assert isinstance(asked, ObedientSite)
+    assert len(asked.plans) == 2 and asked.plans[0] == asked.plans[1]
+    (only,) = run.chain()
+    assert np.array_equal(only.parameters_P, FIRST_P)
+
+
+def test_with_too_few_sites_connected_nobody_is_asked(run: Run) -> None:
+    run.offline = {EAST, SOUTH}
+    with pytest.raises(QuorumError, match="connected"):
+        run.start()
+    assert run.questions == {}
+    run.offline = {SOUTH}
+    assert run.start().manifest.round == 2
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+@dataclass
+class CrashAt:
+    """Ends the process at one event of the run."""
+
+    number: int
+    seen: int = 0
+
+    def __call__(self, event: RunEvent) -> None:
+        self.seen += 1
+        if self.seen == self.number:
+            raise Crash
+
+
+def test_a_crash_at_any_event_changes_neither_plans_nor_model(tmp_path: Path) -> None:
+    whole = Run(RunFolder(tmp_path, RunId("run-1")))
+    whole.folder.checkpoints.mkdir(parents=True)
+    count = CrashAt(0)
+    expected = whole.start(observer=count)
+    for number in range(1, count.seen + 1):
+        crashed = Run(RunFolder(tmp_path / str(number), RunId("run-1")))
+        crashed.folder.checkpoints.mkdir(parents=True)
+        with pytest.raises(Crash):
+            crashed.start(observer=CrashAt(number))
+        assert crashed.start().digest == expected.digest
+        assert crashed.questions == whole.questions
+        assert [link.digest for link in crashed.chain()] == [link.digest for link in whole.chain()]
+
+
+@pytest.mark.parametrize("call", range(1, 10))
+def test_a_crash_while_any_site_answers_changes_neither_plans_nor_model(run: Run, call: int) -> None:
+    calls = 0
+
+    def crashing(site: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+        def answer(payload: bytes) -> bytes:
+            nonlocal calls
+            calls += 1
+            if calls == call:
+                raise Crash
+            return site(payload)
+
+        return answer
+
+    run.sites = {name: crashing(site) for name, site in run.sites.items()}
+    with pytest.raises(Crash):
+        run.start()
+    assert np.allclose(run.start().parameters_P, FIRST_P + 2 * 0.001, atol=1e-6)
+    assert all(len(digests) == 1 for digests in run.questions.values())
+
+
+def test_a_finished_run_asks_nobody_again(run: Run) -> None:
+    first = run.start()
+    run.questions.clear()
+    assert run.start().digest == first.digest
+    assert run.questions == {}
+    assert run.folder.journal.read()[-2:] == (RunResumed(round=2), RunFinished(rounds=2))
+
+
+def test_changed_settings_are_refused_on_resume(run: Run) -> None:
+    run.offline = {EAST, SOUTH}
+    with pytest.raises(QuorumError):
+        run.start()
+    changed = replace(SETTINGS, training=TrainingTable(rounds=3, steps_per_round=1, learning_rate=0.1))
+    with pytest.raises(ConfigError, match="settings changed"):
+        run.start(settings=changed)
+    assert len(run.chain()) == 1
+
+
+def test_a_refusal_does_not_take_the_witnessed_head_back(run: Run) -> None:
+    """A site with a restored ledger states an older head; the next plan must still name the newer one."""
+    heads = []
+
+    def restored(payload: bytes) -> bytes:
+        plan = unseal(payload, PlanStatement, COORDINATOR_SIGNS)[0].plan
+        heads.append({seen.site: seen.head for seen in plan.witnessed}.get(NORTH))
+        if plan.round == 1:
+            update_P = np.zeros(len(FIRST_P))
+            return answer_to(plan, update_P, privacy=privacy_of(events=5))
+        refusal = Refusal(code="ledger-behind-coordinator", detail="5 events are not here")
+        return answer_to(plan, np.zeros(0), refusal=refusal, privacy=privacy_of(events=2))
+
+    run.sites[NORTH] = restored
+    rounds = replace(SETTINGS, training=TrainingTable(rounds=3, steps_per_round=1, learning_rate=0.1))
+    run.start(settings=rounds)
+    newer = privacy_of(events=5).ledger
+    assert heads[0] is None and set(heads[1:]) == {newer}

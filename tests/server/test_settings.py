@@ -1,0 +1,74 @@
+"""The settings of a run keep within its epsilon, and a changed one is another run."""
+
+from dataclasses import replace
+
+import pytest
+from tests.fakes import COHORT, TASK
+
+from fed_client.prv import PrvAccountant
+from fed_common.accounting import Spend
+from fed_common.errors import ConfigError
+from fed_common.plans import SiteTerms
+from fed_server.settings import EvaluationTable, PrivacyTable, QuorumTable, RunSettings, TrainingTable
+
+TRAINING = TrainingTable(rounds=5, steps_per_round=4, learning_rate=0.1)
+SETTINGS = RunSettings(
+    name="play",
+    task=TASK,
+    cohort=COHORT,
+    training=TRAINING,
+    privacy=PrivacyTable(epsilon=6.0, sampling_rate=1.0),
+    evaluation=EvaluationTable(every=2, noise_multiplier=8.0),
+    quorum=QuorumTable(sites=2),
+)
+
+
+def test_the_calibrated_noise_keeps_both_accountants_within_epsilon() -> None:
+    noise = SETTINGS.train_terms().dp.noise_multiplier
+    spends = [
+        Spend(noise_multiplier=noise, sampling_rate=1.0, steps=20),
+        Spend(noise_multiplier=8.0, sampling_rate=1.0, steps=3),  # after rounds 2, 4 and 5
+    ]
+    assert 5.9 < PrvAccountant().epsilon(spends, 1e-5) <= 6.0
+    assert SETTINGS.epsilon(noise) <= 6.0
+
+
+def test_a_given_noise_must_keep_within_epsilon() -> None:
+    enough = replace(SETTINGS, privacy=PrivacyTable(epsilon=6.0, sampling_rate=1.0, noise_multiplier=4.0))
+    assert enough.train_terms().dp.noise_multiplier == 4.0
+    too_little = PrivacyTable(epsilon=6.0, sampling_rate=1.0, noise_multiplier=2.0)
+    with pytest.raises(ConfigError, match="noise_multiplier"):
+        replace(SETTINGS, privacy=too_little).train_terms()
+
+
+def test_the_last_round_is_always_evaluated() -> None:
+    assert [number for number in range(1, 6) if SETTINGS.evaluates_after(number)] == [2, 4, 5]
+
+
+@pytest.mark.parametrize("quorum", [4, 1000])
+def test_a_quorum_larger_than_the_cohort_is_refused(quorum: int) -> None:
+    with pytest.raises(ConfigError, match="quorum"):
+        replace(SETTINGS, quorum=QuorumTable(sites=quorum))
+
+
+def test_two_sites_of_one_name_are_refused() -> None:
+    with pytest.raises(ConfigError, match="different names"):
+        replace(SETTINGS, cohort=(COHORT[0], SiteTerms(name=COHORT[0].name, patients=9)))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(SETTINGS, task=replace(TASK, positive="healthy")),
+        replace(SETTINGS, cohort=COHORT[:2]),
+        replace(SETTINGS, training=TRAINING.model_copy(update={"learning_rate": 0.2})),
+        replace(SETTINGS, privacy=PrivacyTable(epsilon=6.0, sampling_rate=0.4)),
+        replace(SETTINGS, evaluation=EvaluationTable(every=3, noise_multiplier=8.0)),
+    ],
+)
+def test_what_changes_the_result_changes_the_digest(changed: RunSettings) -> None:
+    assert changed.digest != SETTINGS.digest
+
+
+def test_waiting_longer_does_not_make_another_run() -> None:
+    assert replace(SETTINGS, quorum=QuorumTable(sites=3, deadline_s=1.0)).digest == SETTINGS.digest
