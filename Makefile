@@ -12,7 +12,7 @@ help: ## list the commands
 setup: .venv/ready ## install everything into .venv (also done by the others)
 
 demo: .venv/ready ## train across three phantom hospitals, each a process of its own, over TLS
-	$(PYTHON) -m fed_sim.cli demo --out demo $(ARGS)
+	$(PYTHON) -m fed_sim demo --out demo $(ARGS)
 
 test: .venv/ready ## run all tests; ARGS='-m "not slow"' for the quick ones
 	$(PYTHON) -m pytest $(ARGS)

@@ -87,7 +87,7 @@ def test_second_run_sets_nothing_up(make: Make, checkout: Path) -> None:
     for _ in range(2):
         assert make("demo", python3=GOOD_PYTHON, df=PLENTY).returncode == 0
     asked = (checkout / "asked").read_text().splitlines()
-    assert [line.split()[1] for line in asked] == ["pip", "pip", "fed_sim.cli", "fed_sim.cli"]
+    assert [line.split()[1] for line in asked] == ["pip", "pip", "fed_sim", "fed_sim"]
 
 
 def test_newer_lock_is_installed_before_the_next_run(make: Make, checkout: Path) -> None:
