@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fed_common import canonical
-from fed_common.accounting import Accountant, RdpAccountant, Spend, charged_epsilon
+from fed_common.accounting import MIN_NOISE_MULTIPLIER, Accountant, Spend, charged_epsilon
 from fed_common.errors import ConfigError, PrivacyError
 from fed_common.messages import RefusalCode, RoundPlan
 from fed_common.names import Digest
@@ -47,10 +47,11 @@ class SitePolicy:
             raise ConfigError(f"policy.epsilon must be in (0, 1000], got {self.epsilon}")
         if not 0 < self.delta <= MAX_DELTA:
             raise ConfigError(f"policy.delta must be in (0, {MAX_DELTA:g}], got {self.delta}")
-        if not self.min_noise_multiplier > 0:
-            raise ConfigError(f"policy.min_noise_multiplier must be above 0, got {self.min_noise_multiplier}")
-        if not self.min_evaluation_noise > 0:
-            raise ConfigError(f"policy.min_evaluation_noise must be above 0, got {self.min_evaluation_noise}")
+        for name in ("min_noise_multiplier", "min_evaluation_noise"):
+            if not getattr(self, name) >= MIN_NOISE_MULTIPLIER:
+                raise ConfigError(
+                    f"policy.{name} must be at least {MIN_NOISE_MULTIPLIER}, got {getattr(self, name)}"
+                )
 
     @property
     def digest(self) -> Digest:

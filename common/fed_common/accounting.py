@@ -23,6 +23,9 @@ ACCOUNTANT_TOLERANCE = 0.02
 # Orders below 2 often don't converge, and then only fill the log with warnings.
 _RENYI_ORDERS = (*(2 + tenths / 10 for tenths in range(80)), *range(10, 64), 128, 256, 512, 1024)
 
+# Less noise protects nobody, and the tight accountants take minutes to say so.
+MIN_NOISE_MULTIPLIER = 0.3
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spend:
@@ -118,7 +121,11 @@ def merge(spends: Sequence[Spend]) -> tuple[Spend, ...]:
 
 
 def calibrate_noise(
-    epsilon_of: Callable[[float], float], *, epsilon: float, low: float = 0.2, high: float = 200.0
+    epsilon_of: Callable[[float], float],
+    *,
+    epsilon: float,
+    low: float = MIN_NOISE_MULTIPLIER,
+    high: float = 200.0,
 ) -> float:
     """Return the smallest noise multiplier, rounded up to 3 decimals, that keeps `epsilon_of` in bounds.
 

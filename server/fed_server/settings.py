@@ -8,6 +8,7 @@ from pydantic import Field
 from fed_common import canonical
 from fed_common.accounting import (
     ACCOUNTANT_TOLERANCE,
+    MIN_NOISE_MULTIPLIER,
     PldAccountant,
     Spend,
     calibrate_noise,
@@ -47,14 +48,14 @@ class PrivacyTable(ConfigTable):
     sampling_rate: Annotated[float, Field(gt=0, le=1)]
     max_images_per_patient: PositiveInt = 4
     update_clip: PositiveFloat = 10.0
-    noise_multiplier: PositiveFloat | None = None
+    noise_multiplier: Annotated[float, Field(ge=MIN_NOISE_MULTIPLIER)] | None = None
 
 
 class EvaluationTable(ConfigTable):
     """How often the sites measure the model, and how much noise hides each patient in the counts."""
 
     every: PositiveInt = 5
-    noise_multiplier: PositiveFloat = 4.0
+    noise_multiplier: Annotated[float, Field(ge=MIN_NOISE_MULTIPLIER)] = 4.0
     bins: Annotated[int, Field(ge=2, le=1000, multiple_of=2)] = 10
 
 
