@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fed_common import canonical
-from fed_common.accounting import MIN_NOISE_MULTIPLIER, Accountant, Spend, charged_epsilon
+from fed_common.accounting import (
+    MIN_NOISE_MULTIPLIER,
+    Accountant,
+    RdpAccountant,
+    Spend,
+    charged_epsilon,
+)
 from fed_common.errors import ConfigError, PrivacyError
 from fed_common.messages import RefusalCode, RoundPlan
 from fed_common.names import Digest
