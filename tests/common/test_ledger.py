@@ -78,6 +78,15 @@ def test_a_line_taken_out_moved_or_doubled_is_refused(tmp_path: Path, order: tup
     refused(tmp_path, "does not follow")
 
 
+def test_a_line_of_another_history_of_the_same_site_is_refused(tmp_path: Path) -> None:
+    charge(tmp_path / "here", 1, 2)
+    charge(tmp_path / "there", 7, 8)
+    first, _ = file_of(tmp_path / "here").read_bytes().splitlines(keepends=True)
+    _, second = file_of(tmp_path / "there").read_bytes().splitlines(keepends=True)
+    file_of(tmp_path / "here").write_bytes(first + second)
+    refused(tmp_path / "here", "event 1: does not follow")
+
+
 def test_a_deleted_ledger_is_refused_by_its_witness(tmp_path: Path) -> None:
     charge(tmp_path, 1)
     file_of(tmp_path).unlink()

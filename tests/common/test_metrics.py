@@ -47,6 +47,15 @@ def test_counts_in_many_bins_give_the_exact_auc() -> None:
     assert counted.value == pytest.approx(exact_auc(scores_N, positive_N).value, abs=0.002)
 
 
+def test_healthy_and_sick_in_one_bin_are_ties_and_count_one_half() -> None:
+    # By hand: 3 x 1 pairs won, 1 x 1 + 3 x 3 tied of 4 x 4 pairs, the rest lost.
+    counts = EvaluationCounts(
+        negatives_B=np.array([3.0, 1.0]), positives_B=np.array([3.0, 1.0]), noise_std=0.0
+    )
+    auc = counts.auc()
+    assert auc is not None and auc.value == (3 + (1 + 9) / 2) / 16
+
+
 def test_accuracy_is_the_share_on_the_right_side_of_one_half() -> None:
     counts = EvaluationCounts(
         negatives_B=np.array([3.0, 2.0]), positives_B=np.array([1.0, 4.0]), noise_std=0.0
