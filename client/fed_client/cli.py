@@ -14,6 +14,8 @@ from fed_client.config import load_site_config
 from fed_client.flower_link import FlowerLink, LinkEvent, serve
 from fed_client.opening import ACCOUNTANTS, opened_site
 from fed_common.accounting import charged_epsilon
+from fed_common.errors import ConfigError, MachineError
+from fed_common.key_files import write_site_keys
 from fed_common.ledger import read_ledger
 from fed_common.logs import log_to_stderr, run_command
 from fed_common.models import ModelSpec
@@ -90,6 +92,20 @@ def ledger(config: ConfigOption = Path("site.toml")) -> None:
         f"Unit: patient. Budget: epsilon {settings.policy.epsilon:g} at delta {settings.policy.delta:g}, "
         f"accountant: max of {', '.join(accountant.name for accountant in ACCOUNTANTS)}."
     )
+
+
+@app.command()
+def keys(out: Annotated[Path, typer.Option(help="Where the keys are written.")] = Path("keys")) -> None:
+    """Make this hospital's keys; the private ones stay here, the *.pub files go to the coordinator."""
+    try:
+        write_site_keys(out)
+    except FileExistsError as error:
+        raise ConfigError(f"{out}: holds keys already; a key is never overwritten") from error
+    except OSError as error:
+        raise MachineError(f"{out}: can't be written ({error.strerror})") from error
+    public = SigningKey.load(out / "identity.key").verifying_key.fingerprint
+    typer.echo(f"{out}: keys made; send node.pub and identity.pub to the coordinator")
+    typer.echo(f"fingerprint to read to the coordinator over the phone: {public[:32]}")
 
 
 @app.command()

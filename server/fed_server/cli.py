@@ -59,7 +59,10 @@ def start(
 @app.command()
 def dev_certificates(
     out: Annotated[Path, typer.Option(help="A folder that doesn't exist yet.")],
-    site: Annotated[list[str], typer.Option(help="A site's name; repeat it for each site.")],
+    site: Annotated[
+        list[str],
+        typer.Option(help="Make this site's keys too; real sites make their own."),
+    ] = [],  # noqa: B006
     host: Annotated[list[str], typer.Option(help="How sites reach the server; may be repeated.")] = [  # noqa: B006
         "127.0.0.1",
         "localhost",
@@ -67,7 +70,7 @@ def dev_certificates(
 ) -> None:
     """Make throw-away certificates and keys for development on one machine. Not for real hospitals."""
     write_dev_certificates(out, sites=[site_name(name) for name in site], hosts=host)
-    typer.echo(f"{out}: certificates and keys for the server and {len(site)} sites, valid for 90 days")
+    typer.echo(f"{out}: certificate and keys of the server, keys of {len(site)} sites; valid for 90 days")
 
 
 @app.command()

@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     EllipticCurvePrivateKey,
     generate_private_key,
 )
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fed_common.errors import ConfigError, MachineError
+from fed_common.key_files import make_private_folder, pem, write_identity, write_private, write_site_keys
 from fed_common.names import SiteName
 
 VALIDITY = timedelta(days=90)
@@ -44,7 +44,7 @@ def write_dev_certificates(folder: Path, *, sites: Sequence[SiteName], hosts: Se
     try:
         _write_server(folder, hosts)
         for site in sites:
-            _write_site(folder / site)
+            write_site_keys(folder / site)
     except OSError as error:
         raise MachineError(f"{folder}: can't be written ({error.strerror})") from error
 
@@ -53,32 +53,13 @@ def _write_server(folder: Path, hosts: Sequence[str]) -> None:
     ca_key, tls_key = generate_private_key(SECP256R1()), generate_private_key(SECP256R1())
     ca = _ca_certificate(ca_key)
     certificate = _server_certificate(tls_key, hosts=hosts, ca=ca, ca_key=ca_key)
-    _make_private_folder(folder)
+    make_private_folder(folder)
     (folder / "ca.crt").write_bytes(ca.public_bytes(Encoding.PEM))
     server = folder / "server"
-    _make_private_folder(server)
+    make_private_folder(server)
     (server / "tls.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
-    _write_private(server / "tls.key", _pem(tls_key))
-    _write_identity(server)
-
-
-def _write_site(folder: Path) -> None:
-    _make_private_folder(folder)
-    key = generate_private_key(SECP256R1())
-    # Flower reads node keys in OpenSSH's format only, and only without a passphrase.
-    _write_private(
-        folder / "node.key", key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    )
-    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-    (folder / "node.pub").write_bytes(public + b"\n")
-    _write_identity(folder)
-
-
-def _write_identity(folder: Path) -> None:
-    key = Ed25519PrivateKey.generate()
-    _write_private(folder / "identity.key", _pem(key))
-    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    (folder / "identity.pub").write_bytes(public)
+    write_private(server / "tls.key", pem(tls_key))
+    write_identity(server)
 
 
 def _ca_certificate(key: EllipticCurvePrivateKey) -> x509.Certificate:
@@ -151,17 +132,3 @@ def _alternative_name(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
     except ValueError as error:
         raise ConfigError(f"host must be a DNS name or an IP address, got {host!r}") from error
-
-
-def _pem(key: EllipticCurvePrivateKey | Ed25519PrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def _make_private_folder(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    path.touch(mode=0o600, exist_ok=False)
-    path.write_bytes(content)

@@ -1,0 +1,59 @@
+"""Makes key pairs where they are used, readable by their owner alone; only the public halves travel."""
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    generate_private_key,
+)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+
+def write_site_keys(folder: Path) -> None:
+    """Write a site's two key pairs into `folder`: `node` logs in to the server, `identity` signs.
+
+    Raises:
+        OSError: the folder can't be written, or holds keys already.
+    """
+    make_private_folder(folder)
+    key = generate_private_key(SECP256R1())
+    # Flower reads node keys in OpenSSH's format only, and only without a passphrase.
+    write_private(folder / "node.key", key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    (folder / "node.pub").write_bytes(public + b"\n")
+    write_identity(folder)
+
+
+def write_identity(folder: Path) -> None:
+    """Write the Ed25519 key pair with which its owner signs.
+
+    Raises:
+        OSError: the folder can't be written, or holds such a key already.
+    """
+    key = Ed25519PrivateKey.generate()
+    write_private(folder / "identity.key", pem(key))
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (folder / "identity.pub").write_bytes(public)
+
+
+def pem(key: EllipticCurvePrivateKey | Ed25519PrivateKey) -> bytes:
+    """Return a private key as unencrypted PKCS 8."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder that only its owner can enter."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a new file that only its owner can read.
+
+    Raises:
+        FileExistsError: it is there already; a key is never overwritten.
+    """
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_bytes(content)
