@@ -1,5 +1,6 @@
 """What a round of private training promises: arithmetic of SGD, one patient's bounded weight, and noise."""
 
+from collections.abc import Callable
 from itertools import count
 
 import numpy as np
@@ -69,15 +70,15 @@ def terms(
 
 
 def train(
-    images: LabelledImages, asked: TrainTerms, randomness: Randomness, *, patients_public: int = 10
+    images: LabelledImages,
+    asked: TrainTerms,
+    randomness: Randomness,
+    *,
+    patients_public: int = 10,
+    stop: Callable[[], bool] = lambda: False,
 ) -> NDArray[np.float64]:
     return train_privately(
-        seed_cnn(),
-        images,
-        asked,
-        patients_public=patients_public,
-        randomness=randomness,
-        stop=lambda: False,
+        seed_cnn(), images, asked, patients_public=patients_public, randomness=randomness, stop=stop
     )
 
 
@@ -227,19 +228,14 @@ def test_noise_has_the_promised_size() -> None:
 
 def test_a_round_leaves_the_model_as_it_was() -> None:
     model = seed_cnn()
-    keys = set(vars(model))
+    attributes = set(vars(model))
 
     train_privately(
-        model,
-        images_of([0, 1]),
-        terms(),
-        patients_public=2,
-        randomness=SystemRandomness(),
-        stop=lambda: False,
+        model, images_of([0]), terms(), patients_public=1, randomness=FakeRandomness(), stop=lambda: False
     )
 
     assert np.array_equal(flatten(model), flatten(seed_cnn()))
-    assert set(vars(model)) == keys
+    assert set(vars(model)) == attributes
 
 
 def test_a_stop_ends_training_before_the_next_step() -> None:
@@ -247,14 +243,7 @@ def test_a_stop_ends_training_before_the_next_step() -> None:
     randomness = FakeRandomness()
 
     with pytest.raises(TrainingStoppedError):
-        train_privately(
-            seed_cnn(),
-            images_of([0, 1]),
-            terms(steps=5),
-            patients_public=2,
-            randomness=randomness,
-            stop=lambda: next(asked) == 2,
-        )
+        train(images_of([0, 1]), terms(steps=5), randomness, stop=lambda: next(asked) == 2)
 
     assert randomness.gaussian_calls == 2
 
