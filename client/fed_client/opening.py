@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
 from fed_client.answers import AnswerStore
 from fed_client.config import SiteConfig
 from fed_client.dataset import SiteDataset, load_dataset
@@ -17,6 +15,7 @@ from fed_client.site import Site, SiteIdentity
 from fed_common.accounting import PldAccountant
 from fed_common.errors import MachineError, TrustError
 from fed_common.ledger import LedgerSubject, PrivacyLedger
+from fed_common.machine import settle_in
 from fed_common.randomness import Randomness, SystemRandomness
 from fed_common.signing import SigningKey, VerifyingKey, refuse_shared_key_file
 
@@ -39,8 +38,7 @@ def opened_site(
     Raises:
         FedError: of the family that says who must act; see `load_dataset` and `PrivacyLedger.held`.
     """
-    # Several threads per process get 5-20x slower as soon as anything else on the machine is busy.
-    torch.set_num_threads(1)
+    settle_in()
     identity = SiteIdentity(
         name=config.name,
         key=SigningKey.load(config.identity),

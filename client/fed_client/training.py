@@ -56,7 +56,9 @@ def train_privately(
         TrainingStoppedError: `stop()` was true before a step.
         PrivacyError: the model has a layer whose gradients can't be told apart by patient.
     """
-    local = copy.deepcopy(model).train()
+    # Opacus 1.6.0 unfolds a convolution's input as if it were contiguous: with channels_last, which is
+    # faster, the gradients of all but the first layer come out wrong.
+    local = copy.deepcopy(model).to(memory_format=torch.contiguous_format).train()  # type: ignore[call-overload]
     per_image = per_image_gradients(local)
     images_of = _images_by_patient(images)
     divisor = terms.dp.sampling_rate * patients_public

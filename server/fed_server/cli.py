@@ -10,6 +10,7 @@ from fed_common import checkpoint as checkpoints
 from fed_common.errors import FedError
 from fed_common.files import exclusive
 from fed_common.logs import log_to_stderr, run_command
+from fed_common.machine import settle_in
 from fed_common.models import ModelSpec
 from fed_common.names import site_name
 from fed_common.signing import VerifyingKey
@@ -51,6 +52,7 @@ def start(
     SIGTERM and Ctrl-C stop it at once; nothing that was published is lost.
     """
     signal.signal(signal.SIGTERM, _stop)
+    settle_in()
     settings = load_federation_config(config)
     with exclusive(settings.runs, owner="fed-server"):
         _run(settings, json=json, new_run=new_run)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from fed_client.dataset import LabelledImages, load_dataset, load_public_test
+from fed_common.machine import settle_in
 from fed_common.models import ModelSpec
 from fed_common.names import SiteName
 from fed_common.reference import Reference, References
@@ -31,7 +32,7 @@ def train_references(hospitals: Path, *, terms: BaselineTerms, local: bool) -> B
         ConfigError: the folder holds no hospitals.
         DataError: images or labels can't be used.
     """
-    torch.set_num_threads(1)
+    settle_in()
     names = [site.name for site in load_site_terms(hospitals)]
     task = load_task(hospitals / "task.toml")
     test = load_public_test(hospitals / PUBLIC_TEST, task)

@@ -258,3 +258,15 @@ def test_a_long_update_is_shortened_and_a_short_one_kept() -> None:
 
     np.testing.assert_allclose(clip_update(delta_P, 1.0), [0.6, 0.8])
     assert np.array_equal(clip_update(delta_P, 5.0), delta_P)
+
+
+def test_a_faster_order_of_the_weights_in_memory_changes_no_gradient() -> None:
+    """Opacus takes every layer's input for contiguous and would be silently wrong."""
+    images, fast = images_of([0, 1, 2, 3]), seed_cnn().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    deltas = [
+        train_privately(
+            model, images, terms(), patients_public=4, randomness=FakeRandomness(), stop=lambda: False
+        )
+        for model in (seed_cnn(), fast)
+    ]
+    np.testing.assert_allclose(deltas[0], deltas[1], atol=1e-7)
