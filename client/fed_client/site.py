@@ -81,6 +81,7 @@ class Site:
         self._model = build_model(self._model_spec)
         self._num_parameters = num_parameters(layout_of(self._model))
         self._stopping = threading.Event()
+        self._one_at_a_time = threading.Lock()
 
     def stop(self) -> None:
         """Make a training in progress end at its next step; its charge stays."""
@@ -98,11 +99,12 @@ class Site:
         statement, parameters = unseal(message, PlanStatement, self.identity.coordinator)
         refuse_expired(statement)
         plan = statement.plan
-        try:
-            return self._remembered(plan) or self._work(plan, parameters)
-        except PolicyRefusal as refusal:
-            logger.warning("round %d %s: %s", plan.round, plan.phase, refusal)
-            return self._seal(plan, b"", Refusal(code=refusal.code, detail=refusal.detail))
+        with self._one_at_a_time:
+            try:
+                return self._remembered(plan) or self._work(plan, parameters)
+            except PolicyRefusal as refusal:
+                logger.warning("round %d %s: %s", plan.round, plan.phase, refusal)
+                return self._seal(plan, b"", Refusal(code=refusal.code, detail=refusal.detail))
 
     def _remembered(self, plan: RoundPlan) -> bytes | None:
         """Return the bytes already given to this very plan."""
@@ -137,6 +139,7 @@ class Site:
         body = fixedpoint.to_bytes(fixedpoint.to_fixed(values))
         message = self._seal(plan, body, None)
         self.answers.keep(plan.run, plan.round, plan.phase, message)
+        logger.info("round %d of %d %s: answered", plan.round, plan.rounds, plan.phase)
         return message
 
     def _admit(self, plan: RoundPlan) -> SiteTerms:

@@ -108,12 +108,11 @@ def load(folder: Path, spec: ModelSpec, key: VerifyingKey) -> Checkpoint:
         TrustError: the manifest isn't signed by `key`, or the model isn't the one it names.
         MalformedMessageError: the files have another form.
     """
+    manifest = load_manifest(folder, key)
     try:
-        signed = (folder / MANIFEST_FILE).read_bytes()
         model = (folder / MODEL_FILE).read_bytes()
     except OSError as error:
         raise TrustError(f"{folder}: not a whole checkpoint ({error.strerror})") from error
-    manifest = signed_fact.verify(signed, Manifest, key)
     if digest_of(model) != manifest.file:
         raise TrustError(f"{folder / MODEL_FILE}: not the file that the manifest names")
     try:
@@ -122,6 +121,20 @@ def load(folder: Path, spec: ModelSpec, key: VerifyingKey) -> Checkpoint:
         raise MalformedMessageError(f"{folder / MODEL_FILE}: not a safetensors file") from error
     parameters_P = from_tensors(tensors, layout_of(build_model(spec)))
     return Checkpoint(manifest=manifest, parameters_P=parameters_P)
+
+
+def load_manifest(folder: Path, key: VerifyingKey) -> Manifest:
+    """Return the signed facts of the checkpoint in `folder`.
+
+    Raises:
+        TrustError: the manifest is missing or isn't signed by `key`.
+        MalformedMessageError: it has another form.
+    """
+    try:
+        signed = (folder / MANIFEST_FILE).read_bytes()
+    except OSError as error:
+        raise TrustError(f"{folder}: not a whole checkpoint ({error.strerror})") from error
+    return signed_fact.verify(signed, Manifest, key)
 
 
 def latest(folder: Path) -> Path | None:

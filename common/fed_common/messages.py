@@ -36,7 +36,6 @@ RefusalCode = Literal[
     "cohort-too-small",
     "ledger-behind-coordinator",
     "budget-exhausted",
-    "training-failed",
 ]
 
 

@@ -12,6 +12,9 @@ from fed_common.names import SiteName, site_name
 
 Phase = Literal["train", "evaluate"]
 
+# Beyond any hospital and any run; a larger number could only overflow something.
+MAX_COUNT = 10**7
+
 
 @dataclass(frozen=True, kw_only=True)
 class SiteTerms:
@@ -22,8 +25,8 @@ class SiteTerms:
 
     def __post_init__(self) -> None:
         site_name(self.name)
-        if not self.patients >= 1:
-            raise ConfigError(f"site {self.name}: patients must be at least 1, got {self.patients}")
+        if not 1 <= self.patients <= MAX_COUNT:
+            raise ConfigError(f"site {self.name}: patients must be in [1, {MAX_COUNT}], got {self.patients}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +45,8 @@ class DpTerms:
 
     def __post_init__(self) -> None:
         # Compared so that NaN fails.
-        if not self.noise_multiplier > 0:
-            raise ConfigError(f"noise_multiplier must be above 0, got {self.noise_multiplier}")
-        if not self.clip_norm > 0:
+        _refuse_noise_beyond_bounds(self.noise_multiplier)
+        if not 0 < self.clip_norm < float("inf"):
             raise ConfigError(f"clip_norm must be above 0, got {self.clip_norm}")
         if not 0 < self.sampling_rate <= 1:
             raise ConfigError(f"sampling_rate must be in (0, 1], got {self.sampling_rate}")
@@ -85,7 +87,12 @@ class EvaluationTerms:
     bins: int
 
     def __post_init__(self) -> None:
-        if not self.noise_multiplier > 0:
-            raise ConfigError(f"noise_multiplier must be above 0, got {self.noise_multiplier}")
+        _refuse_noise_beyond_bounds(self.noise_multiplier)
         if not 2 <= self.bins <= 1000:
             raise ConfigError(f"bins must be in [2, 1000], got {self.bins}")
+
+
+def _refuse_noise_beyond_bounds(noise_multiplier: float) -> None:
+    # The upper bound is that of `accounting.Spend`: more would be a forged, free release.
+    if not 0 < noise_multiplier <= 1e4:
+        raise ConfigError(f"noise_multiplier must be in (0, 1e4], got {noise_multiplier}")

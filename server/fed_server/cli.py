@@ -18,11 +18,8 @@ from fed_common.task import load_task
 from fed_server.config import FederationConfig, load_federation_config
 from fed_server.console import ConsoleObserver, JsonObserver
 from fed_server.dev_certificates import write_dev_certificates
-from fed_server.federation import Federation
 from fed_server.flower_link import FlowerExchange
-from fed_server.report import write_report
-from fed_server.rounds import Coordinator
-from fed_server.run_folder import RunFolder
+from fed_server.running import current_run, go_on
 
 app = typer.Typer(
     name="fed-server",
@@ -44,7 +41,7 @@ def start(
     config: Annotated[Path, typer.Option(help="The federation's configuration.")] = Path("federation.toml"),
     json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines, for machines.")] = False,
     new_run: Annotated[
-        bool, typer.Option("--new-run", help="Begin another run although the last one is finished.")
+        bool, typer.Option("--new-run", help="Begin another run instead of going on with the last.")
     ] = False,
 ) -> None:
     """Run all rounds, or go on with the run that was interrupted; ends with a signed model and a report.
@@ -102,41 +99,17 @@ def main() -> None:
 
 
 def _run(config: FederationConfig, *, json: bool, new_run: bool) -> None:
-    folder = RunFolder.current(config.runs)
-    if folder is not None and folder.finished and not new_run:
-        write_report(folder.report, folder.journal.read(), config.references)
+    folder = current_run(config, new_run=new_run)
+    if folder.finished:
         typer.echo(f"{folder.run} is finished: {folder.report}; --new-run begins another")
         return
-    if folder is None or folder.finished:
-        folder = RunFolder.begin(config.runs, config.settings.name)
-    try:
-        _ask_all_rounds(config, folder, json=json)
-    finally:
-        # Also after a stop or a lost quorum: what happened so far is worth reading.
-        write_report(folder.report, folder.journal.read(), config.references)
-    if not json:
-        typer.echo(f"report: {folder.report}")
-
-
-def _ask_all_rounds(config: FederationConfig, folder: RunFolder, *, json: bool) -> None:
     with (
         JsonObserver() if json else ConsoleObserver(past=folder.journal.read()) as observer,
         FlowerExchange.open(config.address, tls=config.tls, node_keys=config.node_keys) as exchange,
     ):
-        coordinator = Coordinator(
-            key=config.identity,
-            site_keys=config.site_keys,
-            exchange=exchange,
-            quorum=config.settings.quorum.sites,
-            deadline_s=config.settings.quorum.deadline_s,
-        )
-        Federation(
-            settings=config.settings,
-            coordinator=coordinator,
-            folder=folder,
-            test_set=config.test_set,
-            observer=observer,
-        ).run()
+        go_on(config, folder, exchange=exchange, observer=observer)
+    if not json:
+        typer.echo(f"report: {folder.report}")
 
 
 def _stop(_number: int, _frame: object) -> NoReturn:

@@ -61,6 +61,8 @@ class Federation:
     folder: RunFolder
     test_set: TestSet | None
     observer: Observer
+    # What the sites stated in the run before: a ledger must contain those heads too.
+    known: tuple[SitePrivacy, ...] = ()
 
     def run(self) -> Checkpoint:
         """Return the last checkpoint, after all rounds that were still to do.
@@ -114,7 +116,7 @@ class Federation:
         first_P = initial_parameters(settings.model, seed=settings.training.seed)
         self._tell(started)
         return self._publish(
-            0, first_P, terms, sites=(), test=self._judge(first_P), previous=checkpoints.FIRST
+            0, first_P, terms, sites=self.known, test=self._judge(first_P), previous=checkpoints.FIRST
         )
 
     def _round(self, current: Checkpoint) -> Checkpoint:

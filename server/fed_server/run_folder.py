@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Self
 
 from fed_common import checkpoint as checkpoints
+from fed_common.checkpoint import SitePrivacy
 from fed_common.errors import MachineError
 from fed_common.files import write_atomically
 from fed_common.names import RunId, run_id
+from fed_common.signing import VerifyingKey
 from fed_server.journal import Journal
 
 
@@ -41,10 +43,13 @@ class RunFolder:
             MachineError: the disk refuses it.
         """
         folder = cls(root, run_id(f"{name}-{secrets.token_hex(4)}"))
+        previous = cls.current(root)
         try:
             folder.checkpoints.mkdir(parents=True)
         except OSError as error:
             raise MachineError(f"{folder.path}: can't be made ({error.strerror})") from error
+        if previous is not None:
+            write_atomically(folder.path / "previous", previous.run.encode() + b"\n")
         write_atomically(root / "current", folder.run.encode() + b"\n")
         return folder
 
@@ -72,6 +77,19 @@ class RunFolder:
     def report(self) -> Path:
         """Return where the report is written."""
         return self.path / "report.html"
+
+    def inherited(self, key: VerifyingKey) -> tuple[SitePrivacy, ...]:
+        """Return what each site stated last in the run before this one, so that no ledger can go back.
+
+        Raises:
+            TrustError: that run's last checkpoint isn't the coordinator's.
+        """
+        try:
+            previous = RunFolder(self.root, run_id((self.path / "previous").read_text().strip()))
+        except FileNotFoundError:
+            return ()
+        last = checkpoints.latest(previous.checkpoints)
+        return checkpoints.load_manifest(last, key).sites if last else previous.inherited(key)
 
     def present_result(self, last: Path) -> None:
         """Put the last checkpoint's two files beside the report."""

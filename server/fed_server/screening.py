@@ -21,6 +21,9 @@ from fed_server.exchange import Answer, NoAnswer, Silence
 # Encoding rounds each of P values by at most half a step; the norm of that stays far below this.
 _NORM_SLACK = 1e-3
 
+# A site's own words reach journal, terminal and report.
+_MAX_DETAIL = 300
+
 FailureCode = Silence | RefusalCode | Literal["untrusted", "malformed", "wrong-plan", "norm-beyond-clip"]
 
 
@@ -67,13 +70,16 @@ def _open(
 ) -> SiteReply:
     statement, body = unseal(payload, AnswerStatement, key)
     if statement.site != site:
-        return SiteFailure(site=site, code="untrusted", detail=f"it signed as {statement.site}")
+        return SiteFailure(site=site, code="untrusted", detail="it signed as another site")
     if statement.plan != plan.digest:
         return SiteFailure(site=site, code="wrong-plan", detail=f"it answers round {statement.round}")
     privacy = statement.privacy
     if statement.refusal is not None:
         return SiteFailure(
-            site=site, code=statement.refusal.code, detail=statement.refusal.detail, privacy=privacy
+            site=site,
+            code=statement.refusal.code,
+            detail=statement.refusal.detail[:_MAX_DETAIL],
+            privacy=privacy,
         )
     match plan.terms:
         case TrainTerms(update_clip=clip):

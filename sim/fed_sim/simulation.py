@@ -8,11 +8,9 @@ from fed_common.checkpoint import Checkpoint
 from fed_common.files import exclusive
 from fed_common.randomness import Randomness
 from fed_server.config import load_federation_config
-from fed_server.federation import Federation
 from fed_server.journal import Observer
-from fed_server.report import write_report
-from fed_server.rounds import Coordinator
 from fed_server.run_folder import RunFolder
+from fed_server.running import current_run, go_on
 from fed_sim.consortium import Consortium
 from fed_sim.loopback import LoopbackExchange
 
@@ -37,20 +35,5 @@ def simulate(
             for name in consortium.sites
         }
         exchange = stack.enter_context(LoopbackExchange.open(answerers))
-        folder = RunFolder.current(config.runs) or RunFolder.begin(config.runs, config.settings.name)
-        coordinator = Coordinator(
-            key=config.identity,
-            site_keys=config.site_keys,
-            exchange=exchange,
-            quorum=config.settings.quorum.sites,
-            deadline_s=config.settings.quorum.deadline_s,
-        )
-        last = Federation(
-            settings=config.settings,
-            coordinator=coordinator,
-            folder=folder,
-            test_set=config.test_set,
-            observer=observer,
-        ).run()
-        write_report(folder.report, folder.journal.read(), config.references)
-    return folder, last
+        folder = current_run(config)
+        return folder, go_on(config, folder, exchange=exchange, observer=observer)

@@ -1,0 +1,51 @@
+"""From a configuration to a finished run: the same steps for `fed-server` and for the simulation."""
+
+from fed_common.checkpoint import Checkpoint
+from fed_server.config import FederationConfig
+from fed_server.exchange import Exchange
+from fed_server.federation import Federation
+from fed_server.journal import Observer
+from fed_server.report import write_report
+from fed_server.rounds import Coordinator
+from fed_server.run_folder import RunFolder
+
+
+def current_run(config: FederationConfig, *, new_run: bool = False) -> RunFolder:
+    """Return the run to go on with, or a new one where there is none or `new_run` asks for it.
+
+    Raises:
+        MachineError: the disk refuses.
+    """
+    folder = RunFolder.current(config.runs)
+    if folder is None or new_run:
+        return RunFolder.begin(config.runs, config.settings.name)
+    return folder
+
+
+def go_on(
+    config: FederationConfig, folder: RunFolder, *, exchange: Exchange, observer: Observer
+) -> Checkpoint:
+    """Run all rounds that are still to do, and leave a report whatever happens.
+
+    Raises:
+        FedError: of the family that says who must act; see `Federation.run`.
+    """
+    coordinator = Coordinator(
+        key=config.identity,
+        site_keys=config.site_keys,
+        exchange=exchange,
+        quorum=config.settings.quorum.sites,
+        deadline_s=config.settings.quorum.deadline_s,
+    )
+    try:
+        return Federation(
+            settings=config.settings,
+            coordinator=coordinator,
+            folder=folder,
+            test_set=config.test_set,
+            observer=observer,
+            known=folder.inherited(config.identity.verifying_key),
+        ).run()
+    finally:
+        # Also after a stop or a lost quorum: what happened so far is worth reading.
+        write_report(folder.report, folder.journal.read(), config.references)
