@@ -29,7 +29,7 @@ def blocks(language: str) -> list[str]:
 
 
 def commands() -> Iterator[list[str]]:
-    for line in "".join(blocks("")).splitlines():
+    for line in "".join(blocks("shell")).splitlines():
         if line.startswith("fed-"):
             yield line.partition("#")[0].split()
 

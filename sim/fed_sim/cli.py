@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
+from fed_client.dataset import load_public_test
 from fed_common.errors import ConfigError
 from fed_common.logs import log_to_stderr, run_command
 from fed_common.reference import References, save_references
+from fed_common.task import load_task
+from fed_common.test_set import save_test_set
 from fed_server.console import ConsoleObserver, JsonObserver
 from fed_sim import demo as demos
 from fed_sim.baseline import BaselineTerms, draw_curves
-from fed_sim.consortium import REFERENCES_FILE, Consortium, found_consortium
+from fed_sim.consortium import REFERENCES_FILE, TEST_SET_FILE, Consortium, found_consortium
 from fed_sim.hospitals import FederationSummary
 from fed_sim.imports import ArraySource, import_array, import_medmnist
 from fed_sim.partition import ByPatient, LabelSkewed, Partition, SizeSkewed, Spread
@@ -99,6 +102,19 @@ def import_images(
         array = ArraySource(images=source, index=index, label_column=label, patient_column=patient)
         summary = import_array(array, out, spread=spread, test_fraction=test_fraction)
     _tell(out, summary)
+
+
+@app.command(name="test-set")
+def test_set(
+    folder: Annotated[Path, typer.Argument(help="Public images in images/, their labels in labels.csv.")],
+    task: Annotated[Path, typer.Option(help="The consortium's task file.")] = Path("task.toml"),
+    out: Annotated[Path, typer.Option(help="For the coordinator's `test_set`.")] = Path(TEST_SET_FILE),
+) -> None:
+    """Turn public DICOM images into the coordinator's test set; it opens no DICOM file itself."""
+    learnt = load_task(task)
+    images = load_public_test(folder, learnt)
+    save_test_set(out, images, learnt)
+    typer.echo(f"{out}: {len(images.labels_N)} images of {images.num_patients} patients")
 
 
 @app.command()

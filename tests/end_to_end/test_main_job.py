@@ -52,6 +52,12 @@ def test_three_daemons_and_a_coordinator_make_a_signed_model_and_a_report(
         )  # fmt: skip
         assert verified.returncode == 0
         assert verified.stdout.count("each patient is protected with epsilon") == 3
+        shown = run("fed_client", "ledger", "--config", started.consortium.site_file(next(iter(sites))))
+        assert (shown.returncode, "4 events" in shown.stdout, "Unit: patient" in shown.stdout) == (
+            0,
+            True,
+            True,
+        )
         report = started.folder.report.read_text()
         assert "per patient" in report and "http" not in report.replace("http://www.w3.org", "")
         assert {line["event"] for line in json_lines(started.server_log)} >= {"RunStarted", "RunFinished"}
