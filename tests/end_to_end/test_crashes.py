@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.end_to_end.processes import SCENARIO, Federation, federation, finish, wait_until
+from tests.end_to_end.processes import SCENARIO, Federation, federation, finish, stop, wait_until
 
 from fed_common import checkpoint as checkpoints
 from fed_common.names import SiteName
@@ -101,4 +101,20 @@ def test_a_server_killed_between_rounds_goes_on_from_the_last_signed_checkpoint(
         assert [path.name for path in sorted(started.folder.checkpoints.iterdir())] == [
             "0000", "0001", "0002", "0003",
         ]  # fmt: skip
+        assert nobody_spent_twice(started)
+
+
+def test_sigterm_in_the_middle_of_a_round_ends_both_sides_at_once_and_loses_nothing(
+    tmp_path: Path, hospitals: Path
+) -> None:
+    with federation(tmp_path / "stopped", hospitals, LONG_ROUNDS) as started:
+        server, sites = started.server(), started.sites()
+        wait_until(lambda: charged(started, started.consortium.sites[0], 1), what="round 1 is charged")
+        assert stop(server) == 0
+        assert {stop(site) for site in sites.values()} == {0}
+        assert "goes on where it was" in started.server_log
+
+        started.sites()
+        assert finish(started.server()) == 0, started.server_log
+        assert [event.round for event in published(started)] == [1, 2, 3]
         assert nobody_spent_twice(started)
