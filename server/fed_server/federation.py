@@ -20,15 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fed_common import checkpoint as checkpoints
-from fed_common.checkpoint import Checkpoint, Manifest, SitePrivacy, parameter_bytes
+from fed_common.checkpoint import Checkpoint, SitePrivacy, parameter_bytes
 from fed_common.errors import ConfigError, QuorumError
-from fed_common.layout import load_flat
 from fed_common.messages import PrivacyStatement, RoundPlan, WitnessedHead
 from fed_common.metrics import EvaluationCounts
-from fed_common.models import build_model, initial_parameters
-from fed_common.names import Digest, SiteName, digest_of
+from fed_common.models import initial_parameters
+from fed_common.names import SiteName, digest_of
 from fed_common.plans import EvaluationTerms, TrainTerms
-from fed_common.scoring import TestFigures, judge
 from fed_common.test_set import TestSet
 from fed_server.aggregation import AggregationRule, CountsBySite, ResultT_co, WeightedMean
 from fed_server.journal import (
@@ -44,6 +42,7 @@ from fed_server.journal import (
     SiteFigures,
     WaitingForSites,
 )
+from fed_server.publication import Publisher
 from fed_server.rounds import Coordinator, RoundOutcome, run_round
 from fed_server.run_folder import RunFolder
 from fed_server.screening import SiteFailure, SiteReply
@@ -64,6 +63,14 @@ class Federation:
     # What the sites stated in the run before: a ledger must contain those heads too.
     known: tuple[SitePrivacy, ...] = ()
 
+    def __post_init__(self) -> None:
+        self._publisher = Publisher(
+            settings=self.settings,
+            folder=self.folder,
+            key=self.coordinator.key,
+            test_set=self.test_set,
+        )
+
     def run(self) -> Checkpoint:
         """Return the last checkpoint, after all rounds that were still to do.
 
@@ -78,9 +85,7 @@ class Federation:
             )
         while current.manifest.round < self.settings.training.rounds:
             current = self._round(current)
-        last = checkpoints.latest(self.folder.checkpoints)
-        if last is not None:
-            self.folder.present_result(last)
+        self.folder.present_result()
         self._tell(RunFinished(rounds=current.manifest.round))
         return current
 
@@ -95,7 +100,23 @@ class Federation:
                 f"the settings changed since run {self.folder.run} began; restore them, or begin another run"
             )
         self._tell(RunResumed(round=current.manifest.round))
+        self._tell_what_a_crash_kept_back(current)
         return current
+
+    def _tell_what_a_crash_kept_back(self, current: Checkpoint) -> None:
+        """Tell of a round that was published when the crash came, but not yet in the journal."""
+        told = (event for event in self.folder.journal.read() if isinstance(event, RoundPublished))
+        if current.manifest.round > max((event.round for event in told), default=0):
+            self._tell(
+                RoundPublished(
+                    round=current.manifest.round,
+                    seconds=0.0,
+                    sites=tuple(stated.site for stated in current.manifest.sites),
+                    test=current.manifest.test,
+                    federated=(),
+                    checkpoint=current.digest,
+                )
+            )
 
     def _begin(self) -> Checkpoint:
         settings = self.settings
@@ -115,9 +136,7 @@ class Federation:
         )
         first_P = initial_parameters(settings.model, seed=settings.training.seed)
         self._tell(started)
-        return self._publish(
-            0, first_P, terms, sites=self.known, test=self._judge(first_P), previous=checkpoints.FIRST
-        )
+        return self._publisher.publish(0, first_P, terms, sites=self.known, previous=checkpoints.FIRST)
 
     def _round(self, current: Checkpoint) -> Checkpoint:
         began = time.monotonic()
@@ -130,16 +149,15 @@ class Federation:
             evaluated = self._evaluate(number, current, candidate_P)
             privacy = _latest_privacy(privacy, evaluated)
             figures = _figures(evaluated.result or {})
-        test = self._judge(candidate_P)
-        published = self._publish(
-            number, candidate_P, current.manifest.terms, sites=privacy, test=test, previous=current.digest
+        published = self._publisher.publish(
+            number, candidate_P, current.manifest.terms, sites=privacy, previous=current.digest
         )
         self._tell(
             RoundPublished(
                 round=number,
                 seconds=time.monotonic() - began,
                 sites=tuple(sorted(outcome.answered)),
-                test=test,
+                test=published.manifest.test,
                 federated=figures,
                 checkpoint=published.digest,
             )
@@ -210,52 +228,14 @@ class Federation:
             ),
         )
 
-    def _publish(
-        self,
-        number: int,
-        parameters_P: NDArray[np.float32],
-        terms: TrainTerms,
-        *,
-        sites: tuple[SitePrivacy, ...],
-        test: TestFigures | None,
-        previous: Digest,
-    ) -> Checkpoint:
-        model = checkpoints.encode_model(parameters_P, self.settings.model)
-        task = self.settings.task
-        manifest = Manifest(
-            run=self.folder.run,
-            round=number,
-            rounds=self.settings.training.rounds,
-            settings=self.settings.digest,
-            task=task.digest,
-            classes=task.classes,
-            positive=task.positive,
-            model=self.settings.model.fingerprint,
-            parameters=digest_of(parameter_bytes(parameters_P)),
-            file=digest_of(model),
-            terms=terms,
-            sites=sites,
-            test=test,
-            previous=previous,
-        )
-        published = Checkpoint(manifest=manifest, parameters_P=parameters_P)
-        checkpoints.publish(self.folder.checkpoints, published, model, self.coordinator.key)
-        return published
-
-    def _judge(self, parameters_P: NDArray[np.float32]) -> TestFigures | None:
-        if self.test_set is None:
-            return None
-        model = build_model(self.settings.model)
-        load_flat(model, parameters_P)
-        return judge(model, self.test_set, positive=self.settings.task.positive_index)
-
     def _gather(self, number: int, *, all_until: float = 0.0) -> None:
         """Wait for a quorum of connected sites, and until `all_until` for the others too."""
         give_up = time.monotonic() + self.settings.quorum.wait_s
         told: frozenset[SiteName] | None = None
+        cohort = frozenset(site.name for site in self.settings.cohort)
         while True:
-            online = self.coordinator.exchange.online()
-            everybody = len(online) >= len(self.settings.cohort)
+            online = self.coordinator.exchange.online() & cohort
+            everybody = online == cohort
             enough = len(online) >= self.settings.quorum.sites
             if everybody or (enough and time.monotonic() >= all_until):
                 return

@@ -91,7 +91,10 @@ class RunFolder:
         last = checkpoints.latest(previous.checkpoints)
         return checkpoints.load_manifest(last, key).sites if last else previous.inherited(key)
 
-    def present_result(self, last: Path) -> None:
+    def present_result(self) -> None:
         """Put the last checkpoint's two files beside the report."""
+        last = checkpoints.latest(self.checkpoints)
+        if last is None:
+            return
         for name in (checkpoints.MODEL_FILE, checkpoints.MANIFEST_FILE):
             write_atomically(self.path / name, (last / name).read_bytes())

@@ -1,0 +1,71 @@
+"""Turns a candidate into a published model: judged on public images, described, signed and put on disk."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fed_common import checkpoint as checkpoints
+from fed_common.checkpoint import Checkpoint, Manifest, SitePrivacy, parameter_bytes
+from fed_common.layout import load_flat
+from fed_common.models import build_model
+from fed_common.names import Digest, digest_of
+from fed_common.plans import TrainTerms
+from fed_common.scoring import TestFigures, judge
+from fed_common.signing import SigningKey
+from fed_common.test_set import TestSet
+from fed_server.run_folder import RunFolder
+from fed_server.settings import RunSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publisher:
+    """Publishes the checkpoints of one run."""
+
+    settings: RunSettings
+    folder: RunFolder
+    key: SigningKey
+    test_set: TestSet | None
+
+    def publish(
+        self,
+        number: int,
+        parameters_P: NDArray[np.float32],
+        terms: TrainTerms,
+        *,
+        sites: tuple[SitePrivacy, ...],
+        previous: Digest,
+    ) -> Checkpoint:
+        """Return the checkpoint of round `number`, after it is on disk for good.
+
+        Raises:
+            MachineError: it can't be written; what was published before is untouched.
+        """
+        settings, task = self.settings, self.settings.task
+        model = checkpoints.encode_model(parameters_P, settings.model)
+        manifest = Manifest(
+            run=self.folder.run,
+            round=number,
+            rounds=settings.training.rounds,
+            settings=settings.digest,
+            task=task.digest,
+            classes=task.classes,
+            positive=task.positive,
+            model=settings.model.fingerprint,
+            parameters=digest_of(parameter_bytes(parameters_P)),
+            file=digest_of(model),
+            terms=terms,
+            sites=sites,
+            test=self._judge(parameters_P),
+            previous=previous,
+        )
+        published = Checkpoint(manifest=manifest, parameters_P=parameters_P)
+        checkpoints.publish(self.folder.checkpoints, published, model, self.key)
+        return published
+
+    def _judge(self, parameters_P: NDArray[np.float32]) -> TestFigures | None:
+        if self.test_set is None:
+            return None
+        model = build_model(self.settings.model)
+        load_flat(model, parameters_P)
+        return judge(model, self.test_set, positive=self.settings.task.positive_index)
