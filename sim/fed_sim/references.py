@@ -43,7 +43,7 @@ def train_references(hospitals: Path, *, terms: BaselineTerms, local: bool) -> B
         return train_baseline(images, test, spec=spec, positive=task.positive_index, terms=terms)
 
     pooled = trained(pool(list(images_of.values())))
-    models = [Reference(kind="pooled", label="all hospitals pooled, unprotected", figures=pooled.test[-1])]
+    models = [Reference(kind="pooled", label="pooled, unprotected", figures=pooled.test[-1])]
     if local:
         models += [_local(name, trained(images)) for name, images in images_of.items()]
     return Baselines(references=References(task=task.digest, models=tuple(models)), pooled=pooled)
@@ -73,4 +73,4 @@ def _all_images(folder: Path, task: Task) -> LabelledImages:
 
 
 def _local(name: SiteName, curves: BaselineCurves) -> Reference:
-    return Reference(kind="local", label=f"{name} alone, unprotected", figures=curves.test[-1])
+    return Reference(kind="local", label=f"{name} alone", figures=curves.test[-1])
