@@ -71,26 +71,24 @@ def ledger(config: ConfigOption = Path("site.toml")) -> None:
     settings = load_site_config(config)
     events = read_ledger(settings.ledger, SigningKey.load(settings.identity).verifying_key)
     table = Table(title=f"Privacy ledger of {settings.name}: {len(events)} events")
-    for heading in ("seq", "run", "round", "phase", "noise", "rate", "steps", "epsilon so far"):
+    for heading in ("seq", "run", "round", "phase", "noise", "rate", "steps"):
         table.add_column(heading, justify="right")
     for event in events:
-        spends = [earlier.spend for earlier in events[: event.seq + 1]]
-        spend = event.spend
         table.add_row(
             str(event.seq),
             event.run,
             str(event.round),
             event.phase if event.kind == "charge" else event.kind,
-            f"{spend.noise_multiplier:g}",
-            f"{spend.sampling_rate:g}",
-            str(spend.steps),
-            f"{charged_epsilon(spends, settings.policy.delta, ACCOUNTANTS):.3f}",
+            f"{event.spend.noise_multiplier:g}",
+            f"{event.spend.sampling_rate:g}",
+            str(event.spend.steps),
         )
-    console = Console()
-    console.print(table)
-    console.print(
-        f"Unit: patient. Budget: epsilon {settings.policy.epsilon:g} at delta {settings.policy.delta:g}, "
-        f"accountant: max of {', '.join(accountant.name for accountant in ACCOUNTANTS)}."
+    Console().print(table)
+    policy = settings.policy
+    spent = charged_epsilon([event.spend for event in events], policy.delta, ACCOUNTANTS)
+    typer.echo(
+        f"Spent: epsilon {spent:.3f} of {policy.epsilon:g} at delta {policy.delta:g}. Unit: patient. "
+        f"Accountant: max of {', '.join(accountant.name for accountant in ACCOUNTANTS)}."
     )
 
 

@@ -231,7 +231,8 @@ class _Site:
             content = _pack(self.answer(_unpack(asked.message_id, contents)))
         except Exception as error:  # noqa: BLE001 - a bug in one answer must not take the site offline
             name = type(error).__name__
-            logger.error("a question was not answered (%s)", name)
+            # Our own errors name no patient, and the operator needs the reason; others may say anything.
+            logger.error("a question was not answered: %s", error if isinstance(error, FedError) else name)
             self.on_event("failed")
             return make_message(metadata, error=Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, name))
         return make_message(metadata, content)
