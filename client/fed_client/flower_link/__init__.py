@@ -52,7 +52,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from fed_client.flower_link.faults import hopeless, reason
 from fed_client.flower_link.link import FlowerLink
-from fed_common.errors import MalformedMessageError
+from fed_common.errors import FedError, MalformedMessageError
 
 __all__ = ["FlowerLink", "LinkEvent", "serve"]
 
