@@ -18,7 +18,7 @@ from fed_common.errors import ConfigError, MachineError
 from fed_common.key_files import write_site_keys
 from fed_common.ledger import read_ledger
 from fed_common.logs import log_to_stderr, run_command
-from fed_common.models import ModelSpec
+from fed_common.models import spec_for
 from fed_common.signing import SigningKey
 from fed_common.task import load_task
 
@@ -112,7 +112,7 @@ def model(
 ) -> None:
     """Print the installed model's fingerprint, as `policy.allowed_models` wants it."""
     learnt = load_task(task)
-    spec = ModelSpec(channels=learnt.recipe.channels, classes=len(learnt.classes))
+    spec = spec_for(learnt)
     typer.echo(spec.fingerprint)
 
 

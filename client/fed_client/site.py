@@ -41,7 +41,7 @@ from fed_common.messages import (
     seal,
     unseal,
 )
-from fed_common.models import ModelSpec, build_model
+from fed_common.models import build_model, spec_for
 from fed_common.names import SiteName, digest_of
 from fed_common.plans import EvaluationTerms, SiteTerms, TrainTerms
 from fed_common.randomness import Randomness
@@ -77,7 +77,7 @@ class Site:
     randomness: Randomness
 
     def __post_init__(self) -> None:
-        self._model_spec = ModelSpec(channels=self.task.recipe.channels, classes=len(self.task.classes))
+        self._model_spec = spec_for(self.task)
         self._model = build_model(self._model_spec)
         self._num_parameters = num_parameters(layout_of(self._model))
         self._stopping = threading.Event()

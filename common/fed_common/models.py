@@ -14,6 +14,7 @@ from fed_common import seeds
 from fed_common.errors import ConfigError
 from fed_common.layout import layout_of
 from fed_common.names import digest_of
+from fed_common.task import Task
 
 Architecture = Literal["seed-cnn"]
 
@@ -44,6 +45,17 @@ class ModelSpec:
         digest = digest_of(json.dumps([self.architecture, layout]).encode())
         size = f"{self.channels}x{INPUT_SIZE}x{INPUT_SIZE}"
         return f"{self.architecture}-{size}-{self.classes}@{digest[:12]}"
+
+
+def spec_for(task: Task) -> ModelSpec:
+    """Return the network that learns `task`.
+
+    Raises:
+        ConfigError: the recipe makes images of a size that the network doesn't take.
+    """
+    if task.recipe.size != INPUT_SIZE:
+        raise ConfigError(f"recipe.size must be {INPUT_SIZE} for the seed CNN, got {task.recipe.size}")
+    return ModelSpec(channels=task.recipe.channels, classes=len(task.classes))
 
 
 def build_model(spec: ModelSpec) -> nn.Sequential:

@@ -11,7 +11,7 @@ from fed_common.errors import FedError
 from fed_common.files import exclusive
 from fed_common.logs import log_to_stderr, run_command
 from fed_common.machine import settle_in
-from fed_common.models import ModelSpec
+from fed_common.models import spec_for
 from fed_common.names import site_name
 from fed_common.signing import VerifyingKey
 from fed_common.task import load_task
@@ -80,7 +80,7 @@ def verify(
 ) -> None:
     """Check that a model is the one that the coordinator signed, and print what is vouched for."""
     learnt = load_task(task)
-    spec = ModelSpec(channels=learnt.recipe.channels, classes=len(learnt.classes))
+    spec = spec_for(learnt)
     manifest = checkpoints.load(model, spec, VerifyingKey.load(key)).manifest
     typer.echo(f"signed: run {manifest.run}, round {manifest.round} of {manifest.rounds}, {manifest.model}")
     for stated in manifest.sites:

@@ -16,7 +16,7 @@ from fed_common.accounting import (
 )
 from fed_common.config import ConfigTable
 from fed_common.errors import ConfigError
-from fed_common.models import ModelSpec
+from fed_common.models import ModelSpec, spec_for
 from fed_common.names import Digest
 from fed_common.plans import DpTerms, EvaluationTerms, SiteTerms, TrainTerms
 from fed_common.task import Task
@@ -91,7 +91,7 @@ class RunSettings:
     @property
     def model(self) -> ModelSpec:
         """Return the network that the task needs."""
-        return ModelSpec(channels=self.task.recipe.channels, classes=len(self.task.classes))
+        return spec_for(self.task)
 
     @property
     def digest(self) -> Digest:

@@ -16,7 +16,7 @@ import tomli_w
 
 from fed_client.dataset import load_public_test
 from fed_common.errors import ConfigError, MachineError
-from fed_common.models import ModelSpec
+from fed_common.models import spec_for
 from fed_common.names import SiteName, site_name
 from fed_common.plans import SiteTerms
 from fed_common.task import Task, load_task
@@ -134,7 +134,7 @@ def _site_tables(
 ) -> dict[str, dict[str, object]]:
     keys = f"../keys/{name}"
     policy = scenario.policy.model_dump(exclude_none=True)
-    model = ModelSpec(channels=task.recipe.channels, classes=len(task.classes))
+    model = spec_for(task)
     return {
         "site": {
             "name": name,

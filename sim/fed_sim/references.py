@@ -9,7 +9,7 @@ import torch
 
 from fed_client.dataset import LabelledImages, load_dataset, load_public_test
 from fed_common.machine import settle_in
-from fed_common.models import ModelSpec
+from fed_common.models import spec_for
 from fed_common.names import SiteName
 from fed_common.reference import Reference, References
 from fed_common.task import Task, load_task
@@ -37,7 +37,7 @@ def train_references(hospitals: Path, *, terms: BaselineTerms, local: bool) -> B
     task = load_task(hospitals / "task.toml")
     test = load_public_test(hospitals / PUBLIC_TEST, task)
     images_of = {name: _all_images(hospitals / name, task) for name in names}
-    spec = ModelSpec(channels=task.recipe.channels, classes=len(task.classes))
+    spec = spec_for(task)
 
     def trained(images: LabelledImages) -> BaselineCurves:
         return train_baseline(images, test, spec=spec, positive=task.positive_index, terms=terms)
