@@ -9,11 +9,8 @@ from torch.nn.functional import interpolate
 
 from fed_client.deidentify import DeidentifiedImage
 from fed_client.window import Window
+from fed_common.greys import MEAN, SPREAD
 from fed_common.task import Recipe
-
-# Public constants: a mean taken from the hospital's own images would be a release about them.
-MEAN = 0.5
-SPREAD = 0.25
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 

@@ -119,7 +119,7 @@ def patient_gradients(
     counts_S = torch.tensor([len(indices) for indices in picked])
     owner_N = torch.repeat_interleave(counts_S)
     # Without a gradient at the pixels, torch warns that Opacus' hook on the first layer may miss inputs.
-    logits_NK = model(images.images_NCHW[index_N].requires_grad_())
+    logits_NK = model(images.batch(index_N).requires_grad_())
     # A sum of independent losses: a mean would couple the patients (privacy rule 13).
     loss = functional.cross_entropy(logits_NK, images.labels_N[index_N], reduction="sum")
     torch.autograd.backward(loss)

@@ -78,7 +78,7 @@ def train_baseline(
     train_scores, test_figures = [], []
     for _ in range(terms.epochs):
         for batch_N in _shuffled_batches(len(train.labels_N), terms.batch_size, rng):
-            logits_NK = model(train.images_NCHW[batch_N])
+            logits_NK = model(train.batch(torch.from_numpy(batch_N)))
             optimizer.zero_grad()
             torch.autograd.backward(functional.cross_entropy(logits_NK, train.labels_N[batch_N]))
             optimizer.step()

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fed_client.dataset.labelled import LabelledImages, SiteDataset, UnreadableFile
 from fed_client.deidentify import Pseudonym, deidentify, keyed_digest
 from fed_client.dicom import read_image
 from fed_client.pixels import prepare
@@ -31,34 +32,6 @@ logger = logging.getLogger(__name__)
 _PUBLIC_KEY = bytes(32)
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # a repr ends in a log
-class LabelledImages:
-    """Prepared images with labels; `patients_N` counts the patients from 0, without gaps."""
-
-    images_NCHW: torch.Tensor
-    labels_N: torch.Tensor
-    patients_N: torch.Tensor
-    num_patients: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnreadableFile:
-    """A file that wasn't used: its place, from 0, among all file names in order, and why."""
-
-    index: int
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class SiteDataset:
-    """A site's images, no patient on both sides; the same `digest` means the same tensors."""
-
-    train: LabelledImages
-    validation: LabelledImages
-    digest: Digest
-    unreadable: tuple[UnreadableFile, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
