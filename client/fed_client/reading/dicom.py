@@ -150,7 +150,7 @@ def _facts(
 def digest_of_pixels(stored: NDArray[Any]) -> str:
     """Return what tells equal frames: the digest of shape, type and values, whatever their encoding was."""
     digest = blake3(f"{stored.shape} {stored.dtype.str}".encode())
-    digest.update(memoryview(np.ascontiguousarray(stored).reshape(-1).view(np.uint8)))
+    digest.update(np.ascontiguousarray(stored).reshape(-1).view(np.uint8).data)
     return str(digest.hexdigest())
 
 

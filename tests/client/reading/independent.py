@@ -55,7 +55,7 @@ def _frames(path: Path) -> NDArray[Any]:
         shift = np.int64(64 - file.BitsStored)
         if file.PixelRepresentation:
             return np.asarray(whole >> shift)
-        return (whole.view(np.uint64) >> np.uint64(shift)).astype(np.int64)
+        return np.asarray((whole.view(np.uint64) >> np.uint64(shift)).astype(np.int64))
     if file.PlanarConfiguration:
         return values.reshape(num_frames, samples, rows, columns).transpose(0, 2, 3, 1)
     return values.reshape(num_frames, rows, columns, samples)
