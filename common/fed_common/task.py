@@ -4,11 +4,12 @@ The task file is shared by the consortium. Its digest travels in every round's p
 classes or recipe differ refuses instead of training on something else.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from fed_common import canonical
 from fed_common.config import ConfigTable, load_config
@@ -16,6 +17,11 @@ from fed_common.names import Digest
 
 Intensity = Literal["window", "percentile", "fixed"]
 Frames = Literal["each", "first", "middle"]
+
+# No semicolon, which separates classes in a label file, and nothing that a spreadsheet takes for a formula.
+_NAME = re.compile(r"\w(?:[\w .,:/()'+-]{0,62}[\w)])?")
+_TERM = re.compile(r"[A-Z0-9]{1,16}")
+_CODE = re.compile(r"[A-Z0-9_]{1,16}:[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +63,8 @@ class Task:
     """A classification task: `classes` in label order, one of them the positive finding.
 
     With `multi_label` an image can show any number of the classes, otherwise exactly one. Only images of
-    `modalities` and `views` are learnt from; empty means any.
+    `modalities` and `views`, in DICOM's terms, are learnt from; empty means any. `codes` are sorted, so
+    that two ways to write the same task are the same task.
     """
 
     name: str
@@ -85,32 +92,57 @@ class _RecipeTable(ConfigTable):
     channels: Literal[1, 3] = 1
     intensity: Intensity = "window"
     window_name: Annotated[str, Field(max_length=64)] = ""
-    window_centre: Annotated[float, Field(allow_inf_nan=False)] = 0.0
-    window_width: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    window_centre: float = 0.0
+    window_width: Annotated[float, Field(gt=0)] = 1.0
     crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     frames: Frames = "each"
 
     @model_validator(mode="after")
     def _window_fits_intensity(self) -> "_RecipeTable":
-        if self.intensity == "fixed" and not {"window_centre", "window_width"} <= self.model_fields_set:
+        stated = {"window_centre", "window_width"} & self.model_fields_set
+        if self.intensity == "fixed" and len(stated) < 2:
             raise ValueError("intensity = 'fixed' needs window_centre and window_width")
+        if self.intensity != "fixed" and stated:
+            raise ValueError("window_centre and window_width need intensity = 'fixed'")
         if self.intensity != "window" and self.window_name:
             raise ValueError("window_name needs intensity = 'window'")
         return self
 
 
-Code = Annotated[str, Field(pattern=r"^[A-Z0-9_]{1,16}:[A-Za-z0-9._-]{1,64}$")]
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError("must be 1 to 64 letters, digits, blanks or .,:/()'+-, the first a letter or digit")
+    return text
+
+
+def _term(text: str) -> str:
+    if not _TERM.fullmatch(text):
+        raise ValueError("must be one of DICOM's terms: 1 to 16 capital letters or digits")
+    return text
+
+
+def _code(text: str) -> str:
+    if not _CODE.fullmatch(text):
+        raise ValueError("must be SCHEME:VALUE, as in SCT:233604007")
+    return text
+
+
+_Name = Annotated[str, AfterValidator(_name)]
+_Term = Annotated[str, AfterValidator(_term)]
+_Code = Annotated[str, AfterValidator(_code)]
 
 
 class _TaskFile(ConfigTable):
-    name: str
-    classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=64)]
+    name: _Name
+    classes: Annotated[tuple[_Name, ...], Field(min_length=2, max_length=64)]
     positive: str
     multi_label: bool = False
-    modalities: tuple[str, ...] = ()
-    views: tuple[str, ...] = ()
+    modalities: tuple[_Term, ...] = ()
+    views: tuple[_Term, ...] = ()
     recipe: _RecipeTable = _RecipeTable()
-    codes: Annotated[dict[str, tuple[Code, ...]], Field(default_factory=dict)]
+    codes: Annotated[
+        dict[str, Annotated[tuple[_Code, ...], Field(min_length=1)]], Field(default_factory=dict)
+    ]
 
     @model_validator(mode="after")
     def _classes_are_told_apart(self) -> "_TaskFile":
@@ -118,11 +150,22 @@ class _TaskFile(ConfigTable):
             raise ValueError(f"positive must be one of {', '.join(self.classes)}")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes must differ from each other")
+        for terms, name in ((self.modalities, "modalities"), (self.views, "views")):
+            if len(set(terms)) != len(terms):
+                raise ValueError(f"{name} must differ from each other")
+        return self
+
+    @model_validator(mode="after")
+    def _codes_fit_classes(self) -> "_TaskFile":
         if not self.codes.keys() <= set(self.classes):
             raise ValueError(f"codes must be of the classes {', '.join(self.classes)}")
         every = [code for codes in self.codes.values() for code in codes]
         if len(set(every)) != len(every):
             raise ValueError("a code must stand for one class")
+        missing = [name for name in self.classes if name not in self.codes]
+        if self.codes and missing and not self.multi_label:
+            # Otherwise an image without a finding would never get a label, and nobody would notice.
+            raise ValueError(f"codes must name every class, also the one without a finding: {missing[0]}")
         return self
 
 
@@ -139,7 +182,9 @@ def load_task(path: Path) -> Task:
         positive=table.positive,
         recipe=Recipe(**table.recipe.model_dump()),
         multi_label=table.multi_label,
-        modalities=table.modalities,
-        views=table.views,
-        codes=tuple(ClassCodes(name=name, codes=codes) for name, codes in sorted(table.codes.items())),
+        modalities=tuple(sorted(table.modalities)),
+        views=tuple(sorted(table.views)),
+        codes=tuple(
+            ClassCodes(name=name, codes=tuple(sorted(codes))) for name, codes in sorted(table.codes.items())
+        ),
     )
