@@ -21,6 +21,7 @@ from fed_common.logs import log_to_stderr, run_command
 from fed_common.models import spec_for
 from fed_common.signing import SigningKey
 from fed_common.task import load_task
+from fed_common.templates import list_or_write
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +115,15 @@ def model(
     learnt = load_task(task)
     spec = spec_for(learnt)
     typer.echo(spec.fingerprint)
+
+
+@app.command()
+def task(
+    name: Annotated[str | None, typer.Argument(help="Which; without it, all are listed.")] = None,
+    out: Annotated[Path, typer.Option(help="A new file for the task.")] = Path("task.toml"),
+) -> None:
+    """List the tasks that come with the program, or write one as a task.toml to start from."""
+    typer.echo(list_or_write(name, out))
 
 
 def main() -> None:

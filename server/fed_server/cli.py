@@ -15,6 +15,7 @@ from fed_common.models import spec_for
 from fed_common.names import site_name
 from fed_common.signing import VerifyingKey
 from fed_common.task import load_task
+from fed_common.templates import list_or_write
 from fed_server.config import FederationConfig, load_federation_config
 from fed_server.console import ConsoleObserver, JsonObserver
 from fed_server.dev_certificates import write_dev_certificates
@@ -90,6 +91,15 @@ def verify(
             f"delta {privacy.delta:g} against {privacy.adversary}, after {privacy.releases} releases "
             f"({privacy.sampling}; {privacy.accountant}; ledger {privacy.ledger.digest[:12]})"
         )
+
+
+@app.command()
+def task(
+    name: Annotated[str | None, typer.Argument(help="Which; without it, all are listed.")] = None,
+    out: Annotated[Path, typer.Option(help="A new file for the task.")] = Path("task.toml"),
+) -> None:
+    """List the tasks that come with the program, or write one as a task.toml to start from."""
+    typer.echo(list_or_write(name, out))
 
 
 def main() -> None:
