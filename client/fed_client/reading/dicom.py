@@ -41,7 +41,7 @@ def read_file(path: Path, frames: Frames) -> Iterator[SourceImage | Finding]:
     Raises:
         UnreadableImageError: it is no regular file, or holds no image that can be used as it is.
     """
-    with _mapped(path) as contents, safely():
+    with mapped(path) as contents, safely():
         header = parse(contents)
         yield from _images(header, frames)
 
@@ -155,8 +155,12 @@ def digest_of_pixels(stored: NDArray[Any]) -> str:
 
 
 @contextmanager
-def _mapped(path: Path) -> Iterator[mmap.mmap]:
-    """Map a regular file into memory: a page that isn't looked at isn't read."""
+def mapped(path: Path) -> Iterator[mmap.mmap]:
+    """Map a regular file into memory: a page that isn't looked at isn't read.
+
+    Raises:
+        UnreadableImageError: it is no regular file, or too large.
+    """
     try:
         # No symbolic link leads out of the folder, and no named pipe holds the reader up.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
