@@ -13,9 +13,9 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
-from rle.rle import decode_frame as decode_rle_frame
 
 from fed_client.reading.colour import from_ycbcr, upsampled_422
+from fed_client.reading.rle import unpack
 from fed_common.errors import UnreadableImageError
 
 Stored = NDArray[Any]
@@ -104,10 +104,13 @@ def _rle(frame: bytes, layout: Layout) -> Stored:
 
     Source: DICOM PS3.5 annex G: one segment per byte of a sample, always by plane.
     """
-    num_pixels = layout.rows * layout.columns
-    planes = decode_rle_frame(frame, num_pixels, layout.bits_allocated, "<")
-    little = np.dtype(layout.dtype).newbyteorder("<")
-    values = np.frombuffer(planes, dtype=little).reshape(layout.samples, layout.rows, layout.columns)
+    planes = unpack(
+        frame,
+        num_pixels=layout.rows * layout.columns,
+        samples=layout.samples,
+        sample_bytes=layout.bits_allocated // 8,
+    )
+    values = planes.view(layout.dtype.newbyteorder("<")).reshape(layout.samples, layout.rows, layout.columns)
     if layout.samples == 1:
         return np.asarray(values[0])
     stored = values.transpose(1, 2, 0)

@@ -171,8 +171,10 @@ def mapped(path: Path) -> Iterator[mmap.mmap]:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableImageError("not a regular file")
-        if not 0 < status.st_size <= MAX_FILE_BYTES:
-            raise UnreadableImageError(f"the file must have 1 to {MAX_FILE_BYTES} bytes")
+        if status.st_size > MAX_FILE_BYTES:
+            raise UnreadableImageError(f"the file must have at most {MAX_FILE_BYTES} bytes")
+        if status.st_size == 0:
+            raise UnreadableImageError("the file is empty")
         try:
             # Not closed: views into it may live on; it goes with the last of them.
             contents = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)

@@ -24,6 +24,7 @@ from fed_client.reading.raster import is_raster, read_raster
 from fed_client.reading.resize import resized
 from fed_client.reading.text import find_text, installed_detector
 from fed_client.reading.wire import End, Hello, Job, Limits, Orders, Picture, Statement, pack, read_message
+from fed_common.allocator import keep_freed_memory
 from fed_common.errors import FedError, UnreadableImageError
 from fed_common.task import Recipe
 
@@ -45,6 +46,7 @@ def serve(orders: BinaryIO, answers: BinaryIO) -> None:
         return
     given = TypeAdapter(Orders).validate_json(first, strict=True)
     detector: TextDetector = installed_detector() if given.look_for_text else "off"
+    keep_freed_memory()
     _warm_up()
     limit_process(given.limits)
     _send(answers, pack(Hello(detector=detector)))
