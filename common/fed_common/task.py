@@ -21,7 +21,7 @@ Frames = Literal["each", "first", "middle"]
 # No semicolon, which separates classes in a label file, and nothing that a spreadsheet takes for a formula.
 _NAME = re.compile(r"\w(?:[\w .,:/()'+-]{0,62}[\w)])?")
 _TERM = re.compile(r"[A-Z0-9]{1,16}")
-_CODE = re.compile(r"[A-Z0-9_]{1,16}:[A-Za-z0-9._-]{1,64}")
+CODE = re.compile(r"[A-Z0-9_]{1,16}:[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ def _term(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    if not _CODE.fullmatch(text):
+    if not CODE.fullmatch(text):
         raise ValueError("must be SCHEME:VALUE, as in SCT:233604007")
     return text
 
