@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from fed_client.images import Finding, ImageFacts, SourceImage
 from fed_client.reading.codecs import Layout, decode
+from fed_client.reading.codes import coded_findings
 from fed_client.reading.colour import from_palette
 from fed_client.reading.frames import MAX_FRAMES, chosen, frame_bytes, meaning_elements
 from fed_client.reading.header import Header, parse, pixel_data, safely
+from fed_client.reading.reports import REPORT_CLASSES, read_findings
 from fed_client.reading.terms import BODY_PARTS, MODALITY_OF_CLASS, SYNTAX_NAMES, VIEWS
 from fed_client.reading.values import look_up, meaning_of
 from fed_common.errors import UnreadableImageError
@@ -43,7 +45,10 @@ def read_file(path: Path, frames: Frames) -> Iterator[SourceImage | Finding]:
     """
     with mapped(path) as contents, safely():
         header = parse(contents)
-        yield from _images(header, frames)
+        if header.elements.get("SOPClassUID") in REPORT_CLASSES:
+            yield from read_findings(header.elements)
+        else:
+            yield from _images(header, frames)
 
 
 def _images(header: Header, frames: Frames) -> Iterator[SourceImage]:
@@ -142,7 +147,7 @@ def _facts(
         bits_stored=layout.bits_stored,
         burned_in_annotation=header.term("BurnedInAnnotation", _YES_NO),
         recognizable_features=header.term("RecognizableVisualFeatures", _YES_NO),
-        codes=(),
+        codes=coded_findings(header.elements),
         pixels=digest_of_pixels(stored),
     )
 

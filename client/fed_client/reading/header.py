@@ -23,6 +23,8 @@ from pydicom.filereader import read_dataset, read_preamble
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 
+from fed_client.reading.codes import CODED_FINDINGS
+from fed_client.reading.reports import REPORT_ELEMENTS
 from fed_client.reading.terms import SYNTAX_NAMES
 from fed_common.errors import UnreadableImageError
 
@@ -44,10 +46,9 @@ _PALETTE = tuple(
     for prefix, suffix in (("", "Data"), ("", "Descriptor"), ("Segmented", "Data"))
 )
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ExtendedOffsetTableLengths")
+_IMAGE = (_ORIGIN, _PERSON, _KIND, _SHAPE, _BITS, _VALUES, _WINDOWS, _PALETTE, _GROUPS)
 WANTED: list[BaseTag | int] = [
-    Tag(keyword)
-    for part in (_ORIGIN, _PERSON, _KIND, _SHAPE, _BITS, _VALUES, _WINDOWS, _PALETTE, _GROUPS)
-    for keyword in part
+    Tag(keyword) for part in (*_IMAGE, CODED_FINDINGS, REPORT_ELEMENTS) for keyword in part
 ]
 
 _PIXEL_DATA = {0x7FE00008, 0x7FE00009, 0x7FE00010}

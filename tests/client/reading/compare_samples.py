@@ -51,9 +51,12 @@ def compare(path: Path, row: dict[str, str], folder: Path) -> Comparison:
         )
 
     try:
-        images = [item for item in read_file(path, "each") if isinstance(item, SourceImage)]
+        items = list(read_file(path, "each"))
     except UnreadableImageError as error:
         return verdict("quarantined", why=str(error))
+    images = [item for item in items if isinstance(item, SourceImage)]
+    if not images:
+        return verdict("report", why=f"{len(items)} findings")
     other, theirs = decoded_elsewhere(path, folder)
     if theirs is None:
         return verdict("alone", other=other, why="the other decoder can't")

@@ -165,7 +165,7 @@ REFUSED: dict[str, tuple[Callable[[], Dataset], str]] = {
     "intercept NaN": (lambda: image_dataset(RescaleIntercept="NaN"), "finite"),
     "intercept inf": (lambda: image_dataset(RescaleIntercept="-inf"), "finite"),
     "modality table": (lambda: image_dataset(ModalityLUTSequence=[Dataset()]), "LUTDescriptor must be 3"),
-    "a report": (lambda: image_dataset(SOPClassUID=uid.BasicTextSRStorage), "SOPClassUID"),
+    "a report": (lambda: image_dataset(SOPClassUID=uid.BasicTextSRStorage), "the report has no content"),
     "a segmentation": (lambda: image_dataset(SOPClassUID=uid.SegmentationStorage), "SOPClassUID"),
     "floats": (
         lambda: image_dataset(PixelData=None, FloatPixelData=np.zeros(12, np.float32).tobytes()),

@@ -16,7 +16,8 @@ ROUNDED = {"rob_3c9f4b_SC_ybr_full_uncompressed.dcm": 2}
 # DCMTK leaves the modality table to the display, we apply it; test_dicom.py has its formula.
 ALONE = {"rob_9c65b3_mlut_18.dcm"}
 NO_IMAGES = {
-    "SOPClassUID must be an image class": 22,
+    "SOPClassUID must be an image class": 19,
+    "the report names frames or segments of an image, not the image": 1,
     "SOPInstanceUID is missing": 1,
     "damaged, or no DICOM file (InvalidDicomError)": 1,
 }

@@ -1,0 +1,192 @@
+"""Reads what structured reports say of images, as codes: labels that a radiologist has written already.
+
+A finding is taken only if it is stated to be there. What is stated to be absent is left out; what is
+uncertain, past or bound to a place that a label can't express makes the whole report unreadable, because
+a report of which a part is missing says something else.
+
+    "Finding" = pneumonia                       the answer, PS3.16 TID 2002 and TID 1501
+    "Pneumonia" = present                       the question, PS3.16 TID 1501, qualitative evaluations
+
+A finding is about the images it points to; in a measurement group, about those of the group; otherwise
+about all images of the procedure that was reported.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from pydicom import Dataset, uid
+
+from fed_client.images import Finding
+from fed_client.reading import report_terms as terms
+from fed_client.reading.codes import items_of
+from fed_client.reading.content import ContentItem, content_tree, instance_uid
+from fed_common.errors import UnreadableImageError
+
+# The elements of a report's header that are read.
+REPORT_ELEMENTS = (
+    "ValueType",
+    "ConceptNameCodeSequence",
+    "ContentSequence",
+    "CurrentRequestedProcedureEvidenceSequence",
+)
+REPORT_CLASSES = frozenset(
+    {
+        uid.BasicTextSRStorage,
+        uid.EnhancedSRStorage,
+        uid.ComprehensiveSRStorage,
+        uid.Comprehensive3DSRStorage,
+        uid.ExtensibleSRStorage,
+    }
+)
+MAX_STATEMENTS = 1000
+MAX_FINDINGS = 100_000
+
+_MODIFIERS = {"HAS CONCEPT MOD", "HAS PROPERTIES"}
+_NO_STATEMENTS = {"HAS CONCEPT MOD", "HAS OBS CONTEXT", "HAS ACQ CONTEXT"}
+
+
+def read_findings(header: Dataset) -> Iterator[Finding]:
+    """Yield each code that the report states, for each image it is about, once.
+
+    Raises:
+        UnreadableImageError: it is no report, too large, or says something that a label can't express.
+        Exception: whatever pydicom raises on a damaged file; call it inside `header.safely`.
+    """
+    if header.get("SOPClassUID") not in REPORT_CLASSES:
+        raise UnreadableImageError("SOPClassUID must be a report of text or measurements")
+    root = content_tree(header)
+    if root.kind != "CONTAINER":
+        raise UnreadableImageError("the report has no content")
+    evidence = tuple(dict.fromkeys(_evidence(header)))
+    found: dict[tuple[str, str], None] = {}
+    for number, (code, images) in enumerate(_statements(root, _Place(root=root))):
+        if number >= MAX_STATEMENTS or len(found) + len(images or evidence) > MAX_FINDINGS:
+            raise UnreadableImageError(f"the report has more than {MAX_FINDINGS} findings")
+        found.update(dict.fromkeys((image, code) for image in images or evidence))
+    # Only now, so that a report is used whole or not at all.
+    for image, code in found:
+        yield Finding(sop_instance_uid=image, code=code)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class _Place:
+    """Where an item stands: in which measurement group, if any, and under a heading that reports.
+
+    `says` are the items of the group that ask whether its findings are there; a group that names a
+    `site` is about a part of the image.
+    """
+
+    root: ContentItem
+    heading: str = ""
+    reporting: bool = True
+    group: ContentItem | None = None
+    says: tuple[ContentItem, ...] = ()
+    site: bool = False
+
+    def under(self, container: ContentItem) -> "_Place":
+        """Return the place inside `container`, which stands here."""
+        inside = replace(self, heading=container.concept, reporting=container.concept in terms.REPORTING)
+        if container.concept != terms.MEASUREMENT_GROUP:
+            return inside
+        says = tuple(item for item in container.children if item.concept in terms.ASKS_PRESENCE)
+        return replace(inside, group=container, says=says, site=_names_site(container))
+
+
+def _statements(item: ContentItem, place: _Place) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each code that is stated below `item`, and the images it points to, if any."""
+    for child in item.children:
+        if child.concept in terms.ELSEWHERE or child.relationship in _NO_STATEMENTS:
+            continue
+        code = _stated(child, place)
+        present = not code or _is_present(child, place)
+        partly_normal = code in terms.NORMAL and (place.site or _names_site(child))
+        if code and present and not partly_normal:
+            yield code, _images(child, place)
+        if present or child.relationship == "INFERRED FROM":
+            yield from _statements(child, place.under(child) if child.kind == "CONTAINER" else place)
+
+
+def _stated(item: ContentItem, place: _Place) -> str:
+    """Return the code that the item states, the answer or the question, empty if none."""
+    if item.kind != "CODE" or item.concept in terms.ASKS_PRESENCE:
+        return ""
+    answers = item.concept in terms.FINDING or place.heading == terms.QUALITATIVE_EVALUATIONS
+    if item.value in terms.UNCERTAIN and (answers or place.reporting):
+        raise UnreadableImageError("the report is not certain of a finding")
+    if item.value in terms.PRESENT:
+        return item.concept if place.reporting else ""
+    return item.value if answers and item.value not in terms.ABSENT else ""
+
+
+def _is_present(item: ContentItem, place: _Place) -> bool:
+    """Tell whether a finding is stated to be there, by its modifiers and the group it stands in.
+
+    Raises:
+        UnreadableImageError: that is uncertain, or can't be known.
+    """
+    own = [link for link in _linked(item, place.root) if link[0] in _MODIFIERS]
+    present = True
+    for relationship, modifier in (*own, *(("CONTAINS", said) for said in place.says)):
+        asks = modifier.concept in terms.ASKS_PRESENCE
+        changes = relationship == "HAS CONCEPT MOD"
+        vague = modifier.value in terms.ABSENT | terms.UNCERTAIN
+        if modifier.value in terms.ABSENT and (asks or changes):
+            present = False
+        elif vague or (asks and modifier.value not in terms.PRESENT):
+            raise UnreadableImageError("the report is not certain of a finding")
+        elif changes and modifier.kind != "CODE":
+            raise UnreadableImageError("the report qualifies a finding in words")
+    return present
+
+
+def _names_site(item: ContentItem) -> bool:
+    return any(child.concept == terms.FINDING_SITE for child in item.children)
+
+
+def _images(item: ContentItem, place: _Place) -> tuple[str, ...]:
+    """Return the images that a finding, or else its measurement group, points to."""
+    for holder in (item, place.group):
+        if holder is None:
+            continue
+        below = list(_below(holder, place.root))
+        if any(other.framed for other in below):
+            raise UnreadableImageError("the report names frames or segments of an image, not the image")
+        images = tuple(dict.fromkeys(other.image for other in below if other.image))
+        if not images and any(other.kind in ("SCOORD3D", "COMPOSITE") for other in below):
+            raise UnreadableImageError("the report places a finding in space, not in an image")
+        if images:
+            return images
+    return ()
+
+
+def _below(item: ContentItem, root: ContentItem) -> Iterator[ContentItem]:
+    """Yield all items below `item`, each once, also those it points to elsewhere in the tree."""
+    seen: set[int] = set()
+    waiting = [item]
+    while waiting:
+        for _, child in _linked(waiting.pop(), root):
+            if id(child) not in seen:
+                seen.add(id(child))
+                waiting.append(child)
+                yield child
+
+
+def _linked(item: ContentItem, root: ContentItem) -> Iterator[tuple[str, ContentItem]]:
+    """Yield the children of `item` by their relationship to it; those by reference as what is meant."""
+    for child in item.children:
+        target = child
+        if child.by_reference:
+            target = root
+            for number in child.by_reference[1:]:
+                if not 1 <= number <= len(target.children):
+                    raise UnreadableImageError("the report points to an item that it doesn't have")
+                target = target.children[number - 1]
+        yield child.relationship, target
+
+
+def _evidence(header: Dataset) -> Iterator[str]:
+    """Yield the instances that the report was made from. Source: DICOM PS3.3 C.17.2.2."""
+    for study in items_of(header, "CurrentRequestedProcedureEvidenceSequence"):
+        for series in items_of(study, "ReferencedSeriesSequence"):
+            for instance in items_of(series, "ReferencedSOPSequence"):
+                yield instance_uid(instance)
