@@ -20,7 +20,7 @@ WINDOW = Window(centre=127.5, width=255, function="LINEAR_EXACT")
 
 
 def grey(image: SourceImage, recipe: Recipe = RECIPE) -> NDArray[np.float64]:
-    return prepare(image, recipe)[0].astype(np.float64) / WHITE
+    return np.asarray(prepare(image, recipe)[0] / WHITE)
 
 
 def test_the_files_window_says_what_is_black_and_white() -> None:
