@@ -87,7 +87,7 @@ def _place(dataset: Dataset) -> tuple[int, ...]:
     value = dataset.get("ReferencedContentItemIdentifier")
     if value is None:
         return ()
-    numbers = tuple(value) if isinstance(value, MultiValue) else (value,)
+    numbers = tuple(value) if isinstance(value, MultiValue | list) else (value,)
     if len(numbers) > MAX_DEPTH + 1 or not all(isinstance(number, int) for number in numbers):
         raise UnreadableImageError("ReferencedContentItemIdentifier must be whole numbers")
     return numbers

@@ -12,7 +12,8 @@ about all images of the procedure that was reported.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 from pydicom import Dataset, uid
 
@@ -69,27 +70,44 @@ def read_findings(header: Dataset) -> Iterator[Finding]:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class _Place:
-    """Where an item stands: in which measurement group, if any, and under a heading that reports.
+class _Group:
+    """A measurement group, whose items are about each other; what it says is looked for once."""
 
-    `says` are the items of the group that ask whether its findings are there; a group that names a
-    `site` is about a part of the image.
-    """
+    item: ContentItem
+    root: ContentItem
+
+    @cached_property
+    def presence(self) -> frozenset[str]:
+        """Return the answers to whether its findings are there."""
+        asks = (child for child in self.item.children if child.concept in terms.ASKS_PRESENCE)
+        return frozenset(child.value for child in asks)
+
+    @cached_property
+    def names_site(self) -> bool:
+        """Tell whether it is about a part of the body."""
+        return _names_site(self.item)
+
+    @cached_property
+    def images(self) -> tuple[str, ...]:
+        """Return the images it points to."""
+        return _images_below(self.item, self.root)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class _Place:
+    """Where an item stands: under which heading, one that reports or not, and in which group, if any."""
 
     root: ContentItem
     heading: str = ""
     reporting: bool = True
-    group: ContentItem | None = None
-    says: tuple[ContentItem, ...] = ()
-    site: bool = False
+    group: _Group | None = None
 
     def under(self, container: ContentItem) -> "_Place":
         """Return the place inside `container`, which stands here."""
-        inside = replace(self, heading=container.concept, reporting=container.concept in terms.REPORTING)
-        if container.concept != terms.MEASUREMENT_GROUP:
-            return inside
-        says = tuple(item for item in container.children if item.concept in terms.ASKS_PRESENCE)
-        return replace(inside, group=container, says=says, site=_names_site(container))
+        heading, group = container.concept, self.group
+        if heading == terms.MEASUREMENT_GROUP:
+            group = _Group(item=container, root=self.root)
+        return _Place(root=self.root, heading=heading, reporting=heading in terms.REPORTING, group=group)
 
 
 def _statements(item: ContentItem, place: _Place) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -99,9 +117,10 @@ def _statements(item: ContentItem, place: _Place) -> Iterator[tuple[str, tuple[s
             continue
         code = _stated(child, place)
         present = not code or _is_present(child, place)
-        partly_normal = code in terms.NORMAL and (place.site or _names_site(child))
-        if code and present and not partly_normal:
-            yield code, _images(child, place)
+        partly = _names_site(child) or (place.group is not None and place.group.names_site)
+        if code and present and not (partly and code in terms.NORMAL):
+            in_group = place.group.images if place.group else ()
+            yield code, _images_below(child, place.root) or in_group
         if present or child.relationship == "INFERRED FROM":
             yield from _statements(child, place.under(child) if child.kind == "CONTAINER" else place)
 
@@ -124,39 +143,43 @@ def _is_present(item: ContentItem, place: _Place) -> bool:
     Raises:
         UnreadableImageError: that is uncertain, or can't be known.
     """
-    own = [link for link in _linked(item, place.root) if link[0] in _MODIFIERS]
     present = True
-    for relationship, modifier in (*own, *(("CONTAINS", said) for said in place.says)):
-        asks = modifier.concept in terms.ASKS_PRESENCE
+    for relationship, modifier in _linked(item, place.root):
         changes = relationship == "HAS CONCEPT MOD"
-        vague = modifier.value in terms.ABSENT | terms.UNCERTAIN
+        asks = modifier.concept in terms.ASKS_PRESENCE
+        if relationship not in _MODIFIERS:
+            continue
         if modifier.value in terms.ABSENT and (asks or changes):
             present = False
-        elif vague or (asks and modifier.value not in terms.PRESENT):
+        elif modifier.value in terms.ABSENT | terms.UNCERTAIN or (
+            asks and modifier.value not in terms.PRESENT
+        ):
             raise UnreadableImageError("the report is not certain of a finding")
         elif changes and modifier.kind != "CODE":
             raise UnreadableImageError("the report qualifies a finding in words")
-    return present
+    answers = place.group.presence if place.group else frozenset()
+    if not answers <= terms.ABSENT | terms.PRESENT:
+        raise UnreadableImageError("the report is not certain of a finding")
+    return present and answers.isdisjoint(terms.ABSENT)
 
 
 def _names_site(item: ContentItem) -> bool:
     return any(child.concept == terms.FINDING_SITE for child in item.children)
 
 
-def _images(item: ContentItem, place: _Place) -> tuple[str, ...]:
-    """Return the images that a finding, or else its measurement group, points to."""
-    for holder in (item, place.group):
-        if holder is None:
-            continue
-        below = list(_below(holder, place.root))
-        if any(other.framed for other in below):
-            raise UnreadableImageError("the report names frames or segments of an image, not the image")
-        images = tuple(dict.fromkeys(other.image for other in below if other.image))
-        if not images and any(other.kind in ("SCOORD3D", "COMPOSITE") for other in below):
-            raise UnreadableImageError("the report places a finding in space, not in an image")
-        if images:
-            return images
-    return ()
+def _images_below(item: ContentItem, root: ContentItem) -> tuple[str, ...]:
+    """Return the images that the items below `item` point to.
+
+    Raises:
+        UnreadableImageError: they point to less than an image, or to a place in space.
+    """
+    below = list(_below(item, root))
+    if any(other.framed for other in below):
+        raise UnreadableImageError("the report names frames or segments of an image, not the image")
+    images = tuple(dict.fromkeys(other.image for other in below if other.image))
+    if not images and any(other.kind in ("SCOORD3D", "COMPOSITE") for other in below):
+        raise UnreadableImageError("the report places a finding in space, not in an image")
+    return images
 
 
 def _below(item: ContentItem, root: ContentItem) -> Iterator[ContentItem]:

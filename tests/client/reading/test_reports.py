@@ -88,10 +88,13 @@ def test_an_image_elsewhere_in_the_tree_is_found() -> None:
     assert said(dataset) == {PNEUMONIA: {"1.1"}}
 
 
-def test_references_in_a_circle_end() -> None:
+def test_references_in_a_circle_end(tmp_path: Path) -> None:
     first = code(FINDING, PNEUMONIA, by_reference(1, 2))
     second = code(FINDING, NODULE, by_reference(1, 1), image("1.2"))
-    assert said(report(first, second)) == {PNEUMONIA: {"1.2"}, NODULE: {"1.2"}}
+    dataset = report(first, second)
+    assert said(dataset) == {PNEUMONIA: {"1.2"}, NODULE: {"1.2"}}
+    from_file = read_file(write(tmp_path / "report.dcm", dataset), "each")
+    assert {f.code for f in from_file if isinstance(f, Finding)} == {PNEUMONIA, NODULE}
 
 
 def test_a_measurement_group_shares_its_images() -> None:
