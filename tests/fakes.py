@@ -129,8 +129,8 @@ def dataset_of(num_patients: int, *, seed: int = 0) -> SiteDataset:
     return SiteDataset(
         train=images_of(num_patients, seed=seed),
         validation=images_of(6, seed=seed + 1),
+        test=images_of(6, seed=seed + 2),
         digest=digest_of(b"%d %d" % (num_patients, seed)),
-        unreadable=(),
     )
 
 

@@ -4,8 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from fed_client.dataset.manifest import LabelSource
+from fed_client.dataset.source import Source
+from fed_client.dataset.split import Fractions
+from fed_client.dataset.versions import datasets_folder
 from fed_client.policy import SitePolicy
 from fed_common.config import ConfigTable, load_config
 from fed_common.names import SiteName, site_name
@@ -29,8 +33,17 @@ class _ServerTable(ConfigTable):
 
 class _DataTable(ConfigTable):
     images: Path
-    labels: Path
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    labels: Path | None = None
+    labels_from: LabelSource = "list"
+    validation_fraction: float = 0.1
+    test_fraction: float = 0.1
+    defacing_attested: bool = False
+
+    @model_validator(mode="after")
+    def _list_is_named(self) -> "_DataTable":
+        if (self.labels is None) != (self.labels_from != "list"):
+            raise ValueError("labels, the path of a list, goes with labels_from = 'list' and needs it")
+        return self
 
 
 class _PolicyTable(ConfigTable):
@@ -67,15 +80,18 @@ class SiteConfig:
     ca: Path
     coordinator: Path
     node_key: Path
-    images: Path
-    labels: Path
-    validation_fraction: float
+    source: Source
     policy: SitePolicy
 
     @property
     def ledger(self) -> Path:
         """Return where the privacy ledger is."""
         return self.state / "ledger" / "ledger.jsonl"
+
+    @property
+    def datasets(self) -> Path:
+        """Return where the versions of the data set for this task are."""
+        return datasets_folder(self.state, self.task)
 
 
 def load_site_config(path: Path) -> SiteConfig:
@@ -96,8 +112,12 @@ def load_site_config(path: Path) -> SiteConfig:
         ca=here / file.server.ca,
         coordinator=here / file.server.identity,
         node_key=here / file.server.node_key,
-        images=here / file.data.images,
-        labels=here / file.data.labels,
-        validation_fraction=file.data.validation_fraction,
+        source=Source(
+            images=here / file.data.images,
+            labels=here / (file.data.labels or ""),
+            labels_from=file.data.labels_from,
+            fractions=Fractions(validation=file.data.validation_fraction, test=file.data.test_fraction),
+            defacing_attested=file.data.defacing_attested,
+        ),
         policy=SitePolicy(**file.policy.model_dump()),
     )

@@ -1,23 +1,25 @@
 """Opens a site from its configuration: keys, images, ledger; the same for the daemon and the simulation."""
 
 import logging
-import os
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from fed_client.answers import AnswerStore
 from fed_client.config import SiteConfig
-from fed_client.dataset import SiteDataset, load_dataset
+from fed_client.dataset import SiteDataset, SiteKeys, Version, open_dataset, register
+from fed_client.dataset.manifest import warnings_of
+from fed_client.dataset.registration import differences
+from fed_client.dataset.source import Progress
+from fed_client.dataset.versions import latest_version
 from fed_client.prv import PrvAccountant
 from fed_client.site import Site, SiteIdentity
+from fed_client.site_secret import site_secret
 from fed_common.accounting import PldAccountant
-from fed_common.errors import MachineError, TrustError
+from fed_common.errors import DataError
 from fed_common.ledger import LedgerSubject, PrivacyLedger
 from fed_common.machine import settle_in
 from fed_common.randomness import Randomness, SystemRandomness
-from fed_common.signing import SigningKey, VerifyingKey, refuse_shared_key_file
+from fed_common.signing import SigningKey, VerifyingKey
 
 logger = logging.getLogger(__name__)
 
@@ -29,14 +31,14 @@ def opened_site(
     config: SiteConfig,
     *,
     randomness: Randomness | None = None,
-    on_image: Callable[[int, int], None] | None = None,
+    on_image: Progress | None = None,
 ) -> Iterator[Site]:
     """Hold the site's ledger and yield the site, ready to answer.
 
     `randomness` is the operating system's unless a test brings another; no configuration reaches it.
 
     Raises:
-        FedError: of the family that says who must act; see `load_dataset` and `PrivacyLedger.held`.
+        FedError: of the family that says who must act; see `open_registered` and `PrivacyLedger.held`.
     """
     settle_in()
     identity = SiteIdentity(
@@ -44,18 +46,9 @@ def opened_site(
         key=SigningKey.load(config.identity),
         coordinator=VerifyingKey.load(config.coordinator),
     )
-    dataset = load_dataset(
-        config.images,
-        config.labels,
-        task=config.task,
-        pseudonym_key=_pseudonym_key(config.state / "pseudonym.key"),
-        validation_fraction=config.validation_fraction,
-        min_patients=config.policy.min_patients,
-        on_image=on_image,
-    )
-    num_patients = dataset.train.num_patients + dataset.validation.num_patients
-    config.policy.refuse_weak_delta(num_patients)
-    _tell(dataset)
+    version, dataset = open_registered(config, on_image=on_image)
+    config.policy.refuse_weak_delta(version.manifest.patients)
+    _tell(version)
     with PrivacyLedger.held(
         config.ledger,
         witness=config.witness,
@@ -75,34 +68,49 @@ def opened_site(
         )
 
 
-def _tell(dataset: SiteDataset) -> None:
-    logger.info(
-        "%d patients to train on (%d images), %d to validate on (%d images)",
-        dataset.train.num_patients,
-        len(dataset.train.labels_N),
-        dataset.validation.num_patients,
-        len(dataset.validation.labels_N),
+def open_registered(config: SiteConfig, *, on_image: Progress | None = None) -> tuple[Version, SiteDataset]:
+    """Return the newest version and what is in it; only if there is none, the folder is registered first.
+
+    Raises:
+        DataError: the version isn't what site.toml asks for; see also `register`.
+    """
+    secret = site_secret(config.state)
+    version = latest_version(config.datasets, SigningKey.load(config.identity).verifying_key)
+    if version is None:
+        version = register_configured(config, on_image=on_image)
+    differs = differences(version, config.source, config.task)
+    if differs:
+        raise DataError(
+            f"data set {version.name} was registered with another {differs}; run `fed-client data add`"
+        )
+    if version.manifest.patients < config.policy.min_patients:
+        raise DataError(
+            f"at least {config.policy.min_patients} patients with a usable image are needed, "
+            f"data set {version.name} has {version.manifest.patients}; run `fed-client data add`"
+        )
+    return version, open_dataset(version, config.task, site_secret=secret)
+
+
+def register_configured(config: SiteConfig, *, on_image: Progress | None = None) -> Version:
+    """Return the version that holds what is in the folder now; see `register`."""
+    return register(
+        config.source,
+        task=config.task,
+        keys=SiteKeys(identity=SigningKey.load(config.identity), secret=site_secret(config.state)),
+        folder=config.datasets,
+        min_patients=config.policy.min_patients,
+        on_image=on_image,
     )
-    if dataset.unreadable:
-        logger.warning("%d images can't be used and are left out:", len(dataset.unreadable))
-    for file in dataset.unreadable:
-        logger.warning("image %d: %s", file.index, file.reason)
 
 
-def _pseudonym_key(path: Path) -> bytes:
-    """Return the site's own secret, made at the first start; the same key gives the same pseudonyms."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not path.exists():
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(secrets.token_bytes(32))
-                file.flush()
-                os.fsync(file.fileno())
-        refuse_shared_key_file(path)
-        key = path.read_bytes()
-    except OSError as error:
-        raise MachineError(f"{path}: can't be used ({error.strerror})") from error
-    if len(key) != 32:
-        raise TrustError(f"{path}: must hold 32 bytes, got {len(key)}; restore it from backup")
-    return key
+def _tell(version: Version) -> None:
+    for side in version.manifest.sides:
+        logger.info(
+            "data set %s, %s: %d patients, %d images", version.name, side.side, side.patients, side.images
+        )
+    for left_out in version.manifest.quarantine:
+        logger.warning("left out: %d x %s", left_out.count, left_out.name)
+    for problem in version.manifest.label_problems:
+        logger.warning("labels: %d x %s", problem.count, problem.name)
+    for warning in warnings_of(version.manifest):
+        logger.warning("%s", warning)

@@ -20,6 +20,11 @@ def stored(grey: NDArray[np.uint16]) -> NDArray[np.int16]:
     return (grey ^ np.uint16(1 << 15)).view(np.int16)
 
 
+def unstored(values: NDArray[np.int16]) -> NDArray[np.uint16]:
+    """Return stored greys as they were."""
+    return values.view(np.uint16) ^ np.uint16(1 << 15)
+
+
 def model_input(images_NCHW: torch.Tensor) -> torch.Tensor:
     """Return (grey / 65535 - 0.5) / 0.25 of stored greys, about -2 to 2; float32 passes as it is."""
     if images_NCHW.dtype == torch.float32:

@@ -1,18 +1,20 @@
 """Trains what a federation is compared with: one model on all images pooled, and one per hospital alone."""
 
-import secrets
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from fed_client.dataset import LabelledImages, load_dataset, load_public_test
+from fed_client.dataset import LabelledImages, load_public_test
+from fed_client.dataset.public import read_at_once
+from fed_client.dataset.source import Reader, reading_processes
 from fed_common.machine import settle_in
 from fed_common.models import spec_for
 from fed_common.names import SiteName
 from fed_common.reference import Reference, References
-from fed_common.task import Task, load_task
+from fed_common.task import Recipe, load_task
 from fed_sim.baseline import BaselineCurves, BaselineTerms, train_baseline
 from fed_sim.hospitals import PUBLIC_TEST, load_site_terms
 
@@ -35,8 +37,15 @@ def train_references(hospitals: Path, *, terms: BaselineTerms, local: bool) -> B
     settle_in()
     names = [site.name for site in load_site_terms(hospitals)]
     task = load_task(hospitals / "task.toml")
-    test = load_public_test(hospitals / PUBLIC_TEST, task)
-    images_of = {name: _all_images(hospitals / name, task) for name in names}
+    with reading_processes(task.recipe) as reader:
+
+        def read_by_it(_recipe: Recipe) -> AbstractContextManager[Reader]:
+            return nullcontext(reader)
+
+        test = load_public_test(hospitals / PUBLIC_TEST, task, open_reader=read_by_it)
+        images_of = {
+            name: read_at_once(hospitals / name, task, open_reader=read_by_it).images for name in names
+        }
     spec = spec_for(task)
 
     def trained(images: LabelledImages) -> BaselineCurves:
@@ -58,18 +67,6 @@ def pool(parts: Sequence[LabelledImages]) -> LabelledImages:
         patients_N=torch.cat([part.patients_N + offset for part, offset in zip(parts, offsets, strict=True)]),
         num_patients=sum(part.num_patients for part in parts),
     )
-
-
-def _all_images(folder: Path, task: Task) -> LabelledImages:
-    dataset = load_dataset(
-        folder / "images",
-        folder / "labels.csv",
-        task=task,
-        pseudonym_key=secrets.token_bytes(32),
-        min_patients=1,
-        validation_fraction=0.0,
-    )
-    return dataset.train
 
 
 def _local(name: SiteName, curves: BaselineCurves) -> Reference:

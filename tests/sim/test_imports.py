@@ -107,7 +107,7 @@ def test_the_file_name_tells_the_classes(
 
 
 def test_the_caller_may_name_the_classes(tmp_path: Path) -> None:
-    finding = Finding(classes=('low "grade"', "hoch"), positive="hoch", modality="MR")
+    finding = Finding(classes=("low (grade)", "hoch"), positive="hoch", modality="MR")
 
     summary = import_medmnist(small_medmnist(tmp_path), tmp_path / "out", spread=SPREAD, finding=finding)
 

@@ -1,13 +1,16 @@
 """What training reads: pictures with labels and patient numbers, ready to index, split by patient."""
 
-# Shape letters: N images, C channels, H rows, W columns.
+# Shape letters: N images, C channels, H rows, W columns, K classes.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fed_common.greys import model_input
 from fed_common.names import Digest
+from fed_common.task import Task
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # a repr ends in a log
@@ -28,18 +31,19 @@ class LabelledImages:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnreadableFile:
-    """A file that wasn't used: its place, from 0, among all file names in order, and why."""
-
-    index: int
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class SiteDataset:
-    """A site's images, no patient on both sides; the same `digest` means the same tensors."""
+    """A site's images, no patient on two sides; the same `digest` means the same tensors."""
 
     train: LabelledImages
     validation: LabelledImages
+    test: LabelledImages
     digest: Digest
-    unreadable: tuple[UnreadableFile, ...]
+
+
+def label_tensor(bits_N: NDArray[np.uint64], task: Task) -> torch.Tensor:
+    """Return the number of each image's class; with several labels, 0 or 1 for each class (N, K)."""
+    classes_K = np.arange(len(task.classes), dtype=np.uint64)
+    flags_NK = (bits_N[:, None] >> classes_K) & np.uint64(1)
+    if task.multi_label:
+        return torch.from_numpy(flags_NK.astype(np.float32))
+    return torch.from_numpy(flags_NK.argmax(axis=1).astype(np.int64))

@@ -1,0 +1,125 @@
+"""Takes what is read from files, one at a time, and keeps pictures encrypted and rows of a few bytes.
+
+Copied rows of an earlier version go the same way, so that a version is the same however it came about.
+"""
+
+import numpy as np
+
+from fed_client.dataset.duplicates import look
+from fed_client.dataset.labelling import origin_of
+from fed_client.dataset.sealing import Spool
+from fed_client.dataset.split import Fractions, side_of
+from fed_client.dataset.table import Acquisition, Digests, Made, Table, TableBuilder, raw_digest
+from fed_client.deidentification import DeidentifiedImage, Pseudonym, deidentify, normalise
+from fed_client.images import Finding, PreparedImage
+from fed_client.reading.pool import Outcome, Unreadable
+from fed_common.errors import UnreadableImageError
+from fed_common.greys import stored
+from fed_common.names import Digest
+from fed_common.task import Task
+
+NO_IMAGE = "the file holds no image"
+
+
+class Collector:
+    """Rows and pictures of the version in the making, in the order they came."""
+
+    def __init__(
+        self, spool: Spool, *, task: Task, key: bytes, fractions: Fractions, defacing_attested: bool
+    ) -> None:
+        self._spool = spool
+        self._task = task
+        self._key = key
+        self._fractions = fractions
+        self._attested = defacing_attested
+        self._rows = TableBuilder()
+        self.findings: list[Finding] = []
+        self.reasons_of: dict[int, list[str]] = {}
+
+    def take(self, number: int, outcome: Outcome, *, file: Digest, patient_id: str) -> None:
+        """Take what was read from file `number`; `patient_id` stands in where the file names nobody."""
+        if isinstance(outcome, Unreadable):
+            self.leave_out(number, outcome.reason)
+            return
+        if not outcome:
+            self.leave_out(number, NO_IMAGE)
+        for item in outcome:
+            match item:
+                case Finding(sop_instance_uid=uid, code=code):
+                    keyed = origin_of(uid, self._key)
+                    self.findings.append(Finding(sop_instance_uid=keyed, code=code))
+                case PreparedImage():
+                    try:
+                        self._take_picture(number, item, file=file, patient_id=patient_id)
+                    except UnreadableImageError as error:
+                        self.leave_out(number, str(error))
+
+    def copy(self, number: int, row: np.void, picture: bytes, table: Table) -> None:
+        """Take a row of an earlier version with its picture."""
+        made = Made(
+            acquisition=table.acquisitions[row["acquisition"]],
+            codes=table.codes[row["codes"]],
+            patient_listed=bool(row["listed"]),
+        )
+        patient = bytes(row["patient"]).ljust(32, b"\0")
+        self._spool.append(picture)
+        self._rows.add(
+            Digests(patient, row["origin"], row["instance"], row["pixels"], row["file"]),
+            look=int(row["look"]),
+            number=number,
+            frame=int(row["frame"]),
+            side=side_of(Pseudonym(patient.hex()), self._fractions, self._key),
+            made=made,
+        )
+
+    def leave_out(self, number: int, reason: str) -> None:
+        """Write down why file `number`, or a picture of it, isn't used."""
+        self.reasons_of.setdefault(number, []).append(reason)
+
+    def table(self) -> Table:
+        """Return the rows in the order they came, which is that of the pictures in the spool."""
+        return self._rows.table()
+
+    def _take_picture(self, number: int, image: PreparedImage, *, file: Digest, patient_id: str) -> None:
+        clean = deidentify(image, self._key, patient_id=patient_id, defacing_attested=self._attested)
+        self._refuse_other_kinds(clean)
+        self._spool.append(stored(clean.grey_CHW).tobytes())
+        self._rows.add(
+            Digests(
+                patient=raw_digest(clean.patient),
+                origin=raw_digest(origin_of(image.facts.sop_instance_uid, self._key)),
+                instance=raw_digest(clean.instance),
+                pixels=raw_digest(clean.pixels),
+                file=raw_digest(file),
+            ),
+            look=look(clean.grey_CHW),
+            number=number,
+            frame=clean.frame,
+            side=side_of(clean.patient, self._fractions, self._key),
+            made=Made(
+                acquisition=_acquisition(clean),
+                codes=clean.codes,
+                patient_listed=not normalise(image.facts.patient_id),
+            ),
+        )
+
+    def _refuse_other_kinds(self, image: DeidentifiedImage) -> None:
+        if self._task.modalities and image.modality not in self._task.modalities:
+            raise UnreadableImageError("another modality than the task's")
+        if self._task.views and image.view not in self._task.views:
+            raise UnreadableImageError("another view than the task's, or none stated")
+
+
+def _acquisition(image: DeidentifiedImage) -> Acquisition:
+    longer = max(image.rows, image.columns)
+    smallest = 1 << (longer.bit_length() - 1)
+    return Acquisition(
+        modality=image.modality,
+        view=image.view,
+        body_part=image.body_part,
+        photometric=image.photometric,
+        transfer_syntax=image.transfer_syntax,
+        bits_stored=image.bits_stored,
+        # An exact size could tell a machine, and so a ward, from all others.
+        size=f"{smallest} to {2 * smallest - 1}",
+    )
