@@ -1,8 +1,12 @@
 """Makes tiny structured reports about images and patients that don't exist."""
 
+import pytest
 from pydicom import Dataset, Sequence
 from pydicom.config import disable_value_validation
 from pydicom.uid import UID, ComprehensiveSRStorage, CTImageStorage
+
+from fed_client.reading.reports import read_findings
+from fed_common.errors import UnreadableImageError
 
 FINDING = "DCM:121071"
 IMPRESSION = "DCM:121073"
@@ -10,6 +14,9 @@ GROUP = "DCM:125007"
 EVALUATIONS = "UMLS:C0034375"
 PRESENT, ABSENT, UNDETERMINED = "SCT:52101004", "SCT:272519000", "SCT:373068000"
 PNEUMONIA, NODULE, NORMAL = "SCT:233604007", "SCT:27925004", "SCT:17621005"
+SITE, PRESENCE, LUNG = "SCT:363698007", "SCT:705057003", "SCT:39607008"
+MASS, CALCIFICATION = "SCT:4147007", "SCT:54115005"
+BOTH = {"1.1", "1.2"}
 
 
 def coded(code: str) -> Sequence:
@@ -88,3 +95,18 @@ def report(
         study.ReferencedSeriesSequence = Sequence([series])
         dataset.CurrentRequestedProcedureEvidenceSequence = Sequence([study])
     return dataset
+
+
+def said(dataset: Dataset) -> dict[str, set[str]]:
+    """Return the images of each code."""
+    images: dict[str, set[str]] = {}
+    for finding in read_findings(dataset):
+        images.setdefault(finding.code, set()).add(finding.sop_instance_uid)
+    return images
+
+
+def refusal(dataset: Dataset) -> str:
+    """Return why the report is refused."""
+    with pytest.raises(UnreadableImageError) as caught:
+        list(read_findings(dataset))
+    return str(caught.value)

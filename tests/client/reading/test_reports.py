@@ -7,52 +7,36 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom import Dataset, Sequence, uid
+from pydicom import Dataset, uid
 from tests.client.dicom_files import file_bytes, image_dataset, write
 from tests.client.reading.report_files import (
     ABSENT,
+    BOTH,
     EVALUATIONS,
     FINDING,
     GROUP,
     IMPRESSION,
+    MASS,
     NODULE,
     NORMAL,
     PNEUMONIA,
     PRESENT,
-    UNDETERMINED,
     by_reference,
     code,
     container,
     image,
     item,
+    refusal,
     report,
+    said,
 )
 
-from fed_client.images import Finding, SourceImage
+from fed_client.images import Finding
 from fed_client.reading import content, reports
-from fed_client.reading.codes import MAX_CODES, coded_findings
 from fed_client.reading.dicom import read_file
-from fed_client.reading.reports import read_findings
 from fed_common.errors import UnreadableImageError
 
 SAMPLES = Path(__file__).parents[3].parent / "shared" / "data" / "dicom_samples" / "files"
-SITE, PRESENCE, LUNG = "SCT:363698007", "SCT:705057003", "SCT:39607008"
-MASS, CALCIFICATION = "SCT:4147007", "SCT:54115005"
-BOTH = {"1.1", "1.2"}
-
-
-def said(dataset: Dataset) -> dict[str, set[str]]:
-    """Return the images of each code."""
-    images: dict[str, set[str]] = {}
-    for finding in read_findings(dataset):
-        images.setdefault(finding.code, set()).add(finding.sop_instance_uid)
-    return images
-
-
-def refusal(dataset: Dataset) -> str:
-    with pytest.raises(UnreadableImageError) as caught:
-        list(read_findings(dataset))
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -120,144 +104,6 @@ def test_a_question_answered_with_yes_is_a_finding(yes: str) -> None:
     assert said(report(container("LN:59776-5", code(PNEUMONIA, yes)))) == {PNEUMONIA: BOTH}
 
 
-NEGATIONS = {
-    "answer absent": code(PNEUMONIA, ABSENT),
-    "answer no": code(PNEUMONIA, "SCT:373067005"),
-    "answer negative": code(PNEUMONIA, "SCT:260385009"),
-    "value absent": code(FINDING, ABSENT),
-    "modifier absent": code(FINDING, PNEUMONIA, code("99X:1", ABSENT, relationship="HAS CONCEPT MOD")),
-    "modifier absent, SNOMED RT": code(
-        FINDING, PNEUMONIA, code("99X:1", "SRT:R-4089B", relationship="HAS CONCEPT MOD")
-    ),
-    "modifier absent, the other code": code(
-        FINDING, PNEUMONIA, code("99X:1", "SCT:2667000", relationship="HAS CONCEPT MOD")
-    ),
-    "presence absent": code(FINDING, PNEUMONIA, code(PRESENCE, ABSENT, relationship="HAS PROPERTIES")),
-    "context known absent": code(
-        FINDING, PNEUMONIA, code("SCT:408729009", "SCT:410516002", relationship="HAS PROPERTIES")
-    ),
-    "group absent": container(GROUP, code(FINDING, PNEUMONIA), code(PRESENCE, ABSENT)),
-    "properties of what is absent": code(
-        FINDING,
-        MASS,
-        code(PRESENCE, ABSENT, relationship="HAS PROPERTIES"),
-        code(FINDING, PNEUMONIA, relationship="HAS PROPERTIES"),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", NEGATIONS)
-def test_what_is_absent_is_no_finding_and_the_rest_of_the_report_counts(name: str) -> None:
-    assert said(report(NEGATIONS[name], code(FINDING, NODULE))) == {NODULE: BOTH}
-
-
-ELSEWHERE = ["LN:18834-2", "LN:11329-0", "LN:18785-6", "LN:55115-0", "LN:18783-1", "LN:55752-0", "DCM:111023"]
-
-
-@pytest.mark.parametrize("heading", [*ELSEWHERE, "DCM:121068", "DCM:121060", "DCM:121109", "DCM:121062"])
-def test_the_past_the_request_and_the_advice_are_no_findings(heading: str) -> None:
-    section = container(heading, code(FINDING, PNEUMONIA), code(PNEUMONIA, PRESENT))
-    assert said(report(section, code(FINDING, NODULE))) == {NODULE: BOTH}
-
-
-@pytest.mark.parametrize("concept", ["DCM:121069", "DCM:121075", "DCM:121058", "DCM:121139"])
-def test_other_elements_are_no_findings(concept: str) -> None:
-    assert said(report(code(concept, PNEUMONIA))) == {}
-
-
-def test_a_question_under_an_unknown_heading_is_no_finding() -> None:
-    assert said(report(container("99X:ANAMNESIS", code(PNEUMONIA, PRESENT)))) == {}
-
-
-def test_context_and_modifiers_are_no_findings() -> None:
-    context = code(FINDING, PNEUMONIA, relationship="HAS OBS CONTEXT")
-    modifier = code(FINDING, PNEUMONIA, relationship="HAS CONCEPT MOD")
-    assert said(report(context, modifier, code(FINDING, NODULE))) == {NODULE: BOTH}
-
-
-def test_a_normal_part_is_no_normal_image() -> None:
-    site = code(SITE, LUNG, relationship="HAS CONCEPT MOD")
-    group = container(GROUP, code(FINDING, NORMAL), site)
-    assert said(report(code(FINDING, NORMAL, site), group)) == {}
-    assert said(report(code(FINDING, NODULE, site))) == {NODULE: BOTH}
-    assert said(report(code(FINDING, NORMAL))) == {NORMAL: BOTH}
-
-
-UNCERTAIN = {
-    "value": code(FINDING, UNDETERMINED),
-    "answer": code(PNEUMONIA, UNDETERMINED),
-    "evaluation": container(EVALUATIONS, code(PNEUMONIA, "SCT:415684004")),
-    "modifier": code(FINDING, PNEUMONIA, code("99X:1", "SCT:42425007", relationship="HAS CONCEPT MOD")),
-    "property": code(FINDING, NODULE, code(CALCIFICATION, ABSENT, relationship="HAS PROPERTIES")),
-    "presence in other words": code(
-        FINDING, NODULE, code(PRESENCE, "99X:RATHER-NOT", relationship="HAS PROPERTIES")
-    ),
-    "certainty in percent": code(FINDING, NODULE, item("NUM", "HAS PROPERTIES", "DCM:111012")),
-    "group": container(GROUP, code(FINDING, NODULE), code(PRESENCE, UNDETERMINED)),
-    "elsewhere": container(
-        "LN:59776-5",
-        code(FINDING, NODULE, by_reference(1, 2, 2, relationship="HAS PROPERTIES")),
-        code(PRESENCE, UNDETERMINED),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", UNCERTAIN)
-def test_doubt_makes_the_whole_report_unusable(name: str) -> None:
-    dataset = report(code(FINDING, MASS), UNCERTAIN[name])
-    assert refusal(dataset) == "the report is not certain of a finding"
-
-
-OUT_OF_REACH = {
-    "words": (
-        code(FINDING, NODULE, item("TEXT", "HAS CONCEPT MOD", "99X:1")),
-        "qualifies a finding in words",
-    ),
-    "a frame": (code(FINDING, NODULE, image("1.1", frame=3)), "names frames or segments"),
-    "space": (code(FINDING, NODULE, item("SCOORD3D", "INFERRED FROM", "")), "places a finding in space"),
-    "a volume": (
-        container(GROUP, code(FINDING, NODULE), item("SCOORD3D", "CONTAINS", "DCM:111030")),
-        "places a finding in space",
-    ),
-    "nowhere": (code(FINDING, NODULE, by_reference(1, 9)), "points to an item that it doesn't have"),
-    "before the first": (code(FINDING, NODULE, by_reference(1, 0)), "points to an item that it doesn't have"),
-    "no UID": (code(FINDING, NODULE, image("CANARY7341")), "ReferencedSOPInstanceUID must be a UID"),
-}
-
-
-@pytest.mark.parametrize("name", OUT_OF_REACH)
-def test_what_a_label_cant_express_is_refused(name: str) -> None:
-    statement, reason = OUT_OF_REACH[name]
-    refused = refusal(report(code(FINDING, MASS), statement))
-    assert reason in refused
-    assert "CANARY" not in refused
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("SRT:M-03010", "SCT:27925004"),
-        ("SNM3:M-03010", "SCT:27925004"),
-        ("99SDM:M-03010", "SCT:27925004"),
-        ("SRT:X-99999", "SRT:X-99999"),
-        ("I10:J18.9", "I10:J18.9"),
-        ("SCT:12345678901234567", "SCT:12345678901234567"),
-    ],
-)
-def test_codes_come_in_one_form(old: str, new: str) -> None:
-    assert said(report(code(FINDING, old))) == {new: BOTH}
-
-
-@pytest.mark.parametrize("bad", ["sct:1", "SCT:", ":1", "SCT:a b", "SCT:ü", "MUCHTOOLONGASCHEME:1"])
-def test_what_is_no_code_is_no_finding(bad: str) -> None:
-    assert said(report(code(FINDING, bad), code(FINDING, NODULE))) == {NODULE: BOTH}
-
-
-def test_a_concept_in_snomed_rt_is_understood() -> None:
-    site = code("SRT:G-C0E3", LUNG, relationship="HAS CONCEPT MOD")
-    assert said(report(code(FINDING, NORMAL, site))) == {}
-
-
 def test_a_report_about_no_image_says_nothing() -> None:
     assert said(report(code(FINDING, PNEUMONIA), evidence=())) == {}
 
@@ -294,27 +140,6 @@ def test_many_findings_are_refused(monkeypatch: pytest.MonkeyPatch, limit: str, 
     two = [code(FINDING, NODULE), code(FINDING, MASS)]
     assert said(report(*two)) == {NODULE: BOTH, MASS: BOTH}
     assert "findings" in refusal(report(*two, code(FINDING, PNEUMONIA)))
-
-
-def test_a_header_says_with_which_diagnosis_the_patient_came(tmp_path: Path) -> None:
-    diagnoses = Sequence(
-        [*code("", PNEUMONIA).ConceptCodeSequence, *code("", "SRT:M-03010").ConceptCodeSequence]
-    )
-    dataset = image_dataset(
-        AdmittingDiagnosesCodeSequence=diagnoses,
-        ReasonForRequestedProcedureCodeSequence=code("", MASS).ConceptCodeSequence,
-    )
-    (found,) = read_file(write(tmp_path / "image.dcm", dataset), "each")
-    assert isinstance(found, SourceImage)
-    assert found.facts.codes == (PNEUMONIA, "SCT:27925004")
-
-
-def test_the_codes_of_a_header_are_bounded_and_checked() -> None:
-    dataset = image_dataset()
-    many = [code("", f"SCT:{number}").ConceptCodeSequence[0] for number in range(MAX_CODES + 9)]
-    dataset.AdmittingDiagnosesCodeSequence = Sequence([*code("", "no code").ConceptCodeSequence, *many])
-    assert len(coded_findings(dataset)) == MAX_CODES - 1
-    assert coded_findings(image_dataset()) == ()
 
 
 INTACT = file_bytes(
