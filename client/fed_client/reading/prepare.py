@@ -2,6 +2,8 @@
 
 # Shape letters: C channels, H rows, W columns; `_HW` of a colour image has 3 as a last dimension.
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,9 @@ from fed_common.task import Recipe
 
 WHITE = 65535
 
+# Beyond what any table reaches, and within what whole numbers hold.
+_FAR = 1e9
+
 _LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
 
@@ -25,32 +30,33 @@ def prepare(image: SourceImage, recipe: Recipe) -> NDArray[np.uint16]:
     pixels would do.
 
     Raises:
-        UnreadableImageError: the real units are not finite numbers.
+        UnreadableImageError: what comes out are not finite numbers.
     """
-    small_HW = resized(_cropped(image, recipe.crop), size=recipe.size)
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused in the next line
+    small_HW = resized(_cropped(image.stored_HW, recipe.crop), size=recipe.size)
+    with np.errstate(all="ignore"):  # what isn't finite is refused two lines below
         units_HW = small_HW * np.float32(image.slope) + np.float32(image.intercept)
-    if not np.isfinite(units_HW).all():
+        grey_HW = _grey(units_HW, image, recipe)
+    if not np.isfinite(units_HW).all() or not np.isfinite(grey_HW).all():
         raise UnreadableImageError("the rescaled values must be finite numbers")
-    grey_HW = _grey(units_HW, image, recipe)
+    # A look-up table can hold more than its own white.
+    grey_HW = np.clip(grey_HW, 0, 1)
     if image.inverted:
         grey_HW = 1 - grey_HW
     square_CHW = _squared(_channels(grey_HW, recipe.channels), recipe.size)
-    return np.rint(square_CHW * WHITE).astype(np.uint16)
+    prepared_CHW: NDArray[np.uint16] = np.rint(np.minimum(square_CHW, 1) * WHITE).astype(np.uint16)
+    return prepared_CHW
 
 
-def _cropped(image: SourceImage, fraction: float) -> NDArray[np.generic]:
+def _cropped(stored_HW: NDArray[Any], fraction: float) -> NDArray[Any]:
     """Return the middle of the picture: `fraction` of each side, at least a pixel."""
-    if fraction == 1:
-        return image.stored_HW
-    height, width = image.stored_HW.shape[:2]
+    height, width = stored_HW.shape[:2]
     rows, columns = max(1, round(height * fraction)), max(1, round(width * fraction))
     top, left = (height - rows) // 2, (width - columns) // 2
-    return image.stored_HW[top : top + rows, left : left + columns]
+    return stored_HW[top : top + rows, left : left + columns]
 
 
 def _grey(units_HW: NDArray[np.float32], image: SourceImage, recipe: Recipe) -> NDArray[np.float32]:
-    """Return the picture from 0 to 1; where there is no window, black and white are the extremes."""
+    """Return the picture from 0 to 1."""
     match recipe.intensity:
         case "fixed":
             window = Window(centre=recipe.window_centre, width=recipe.window_width, function="LINEAR_EXACT")
@@ -58,14 +64,29 @@ def _grey(units_HW: NDArray[np.float32], image: SourceImage, recipe: Recipe) -> 
         case "percentile":
             return _between_percentiles(units_HW, 1, 99)
         case "window":
-            voi = image.windows.get(recipe.window_name) if recipe.window_name else image.voi
-            match voi:
-                case Window():
-                    return voi.grey(units_HW)
-                case LookupTable():
-                    return look_up(np.rint(units_HW), voi)
-                case None:
-                    return _between_percentiles(units_HW, 0, 100)
+            return _as_the_file_says(units_HW, image, recipe.window_name)
+
+
+def _as_the_file_says(units_HW: NDArray[np.float32], image: SourceImage, name: str) -> NDArray[np.float32]:
+    """Return the picture by the window called `name`, else the file's first, else between its extremes.
+
+    Colours are meant to be shown as they are. Source: DICOM PS3.3 C.11.2 (VOI LUT: for grey images only).
+    """
+    match image.windows.get(name, image.voi):
+        case Window() as window:
+            return window.grey(units_HW)
+        case LookupTable() as table:
+            return look_up(np.rint(np.clip(units_HW, -_FAR, _FAR)), table)
+        case None if image.stored_HW.ndim == 3:
+            return units_HW / np.float32(_whitest(image))
+        case None:
+            return _between_percentiles(units_HW, 0, 100)
+
+
+def _whitest(image: SourceImage) -> int:
+    """Return the largest value of a colour; palettes have been turned into colours of 8 bits."""
+    stored_bits = 8 * image.stored_HW.dtype.itemsize
+    return (1 << (8 if stored_bits == 8 else min(stored_bits, image.facts.bits_stored))) - 1
 
 
 def _between_percentiles(units_HW: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:

@@ -1,11 +1,15 @@
 """Reads PNG and JPEG pictures of research collections, which say nothing of a patient or a unit."""
 
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from fed_client.images import ImageFacts, SourceImage
@@ -15,6 +19,11 @@ from fed_client.window import Window
 from fed_common.errors import UnreadableImageError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+_TOO_LARGE = f"the picture must have at most {MAX_PIXELS} pixels"
+
+# What Pillow 12 and 13 raise on damaged files; a broken PNG is a SyntaxError, a bomb a warning.
+_DAMAGE_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_FORMAT_ERRORS = (EOFError, OSError, SyntaxError, Warning, struct.error, zlib.error)
 
 
 def is_raster(path: Path) -> bool:
@@ -25,23 +34,49 @@ def is_raster(path: Path) -> bool:
 def read_raster(path: Path) -> Iterator[SourceImage]:
     """Yield the one picture of the file, turned as its camera meant it; no other metadata is looked at.
 
-    Colours stay, palettes and transparency go; grey of 16 bits stays as it is.
+    Grey of 16 bits stays as it is, colours come in 8 bits, what is transparent in black.
 
     Raises:
         UnreadableImageError: it is no picture, or too large.
     """
     with mapped(path) as contents, warnings.catch_warnings():
-        warnings.simplefilter("error")  # Pillow warns of bombs
+        warnings.simplefilter("error")
         try:
             with Image.open(io.BytesIO(contents), formats=("PNG", "JPEG")) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
-                    raise UnreadableImageError(f"the picture must have at most {MAX_PIXELS} pixels")
-                kind = str(picture.format).lower()
-                stored_HW = np.asarray(_plain(ImageOps.exif_transpose(picture)))
-        except (OSError, SyntaxError, ValueError, TypeError, Warning, Image.DecompressionBombError) as error:
+                stored_HW, kind = _decoded(picture), str(picture.format).lower()
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise UnreadableImageError(_TOO_LARGE) from None
+        except (*_DAMAGE_ERRORS, *_FORMAT_ERRORS) as error:
+            # `from None`: the foreign message could quote the file.
             raise UnreadableImageError(f"damaged, or no picture ({type(error).__name__})") from None
+    yield _described(stored_HW, kind)
+
+
+def _decoded(picture: Image.Image) -> NDArray[Any]:
+    """Return grey of 8 or 16 bits or RGB, once the size that the file states is bearable."""
+    if picture.width * picture.height > MAX_PIXELS:
+        raise UnreadableImageError(_TOO_LARGE)
+    upright = ImageOps.exif_transpose(picture)
+    match upright.mode:
+        case "L" | "I;16" | "RGB":
+            return np.asarray(upright)
+        case "1":
+            return np.asarray(upright.convert("L"))
+        case "CMYK" | "YCbCr":
+            return np.asarray(upright.convert("RGB"))
+        case _:
+            return np.asarray(_on_black(upright.convert("RGBA")))
+
+
+def _on_black(picture: Image.Image) -> Image.Image:
+    black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
+    return Image.alpha_composite(black, picture).convert("RGB")
+
+
+def _described(stored_HW: NDArray[Any], kind: str) -> SourceImage:
     white = 65535 if stored_HW.dtype == np.uint16 else 255
-    yield SourceImage(
+    pixels = digest_of_pixels(stored_HW)
+    return SourceImage(
         stored_HW=stored_HW,
         slope=1.0,
         intercept=0.0,
@@ -52,7 +87,7 @@ def read_raster(path: Path) -> Iterator[SourceImage]:
             patient_id="",
             issuer_of_patient_id="",
             # The picture itself is all that tells it from others.
-            sop_instance_uid=digest_of_pixels(stored_HW),
+            sop_instance_uid=pixels,
             series_instance_uid="",
             study_instance_uid="",
             study_date="",
@@ -69,17 +104,6 @@ def read_raster(path: Path) -> Iterator[SourceImage]:
             burned_in_annotation="",
             recognizable_features="",
             codes=(),
-            pixels=digest_of_pixels(stored_HW),
+            pixels=pixels,
         ),
     )
-
-
-def _plain(picture: Image.Image) -> Image.Image:
-    """Return the picture in grey of 8 or 16 bits, or in RGB."""
-    if picture.mode in ("L", "I;16", "RGB"):
-        return picture
-    if picture.mode in ("1", "LA", "La"):
-        return picture.convert("L")
-    if picture.mode in ("I", "F"):
-        raise UnreadableImageError("grey pictures must have 8 or 16 bits")
-    return picture.convert("RGB")
