@@ -16,6 +16,7 @@ from fed_common.test_set import save_test_set
 from fed_server.console import ConsoleObserver, JsonObserver
 from fed_sim import demo as demos
 from fed_sim.baseline import BaselineTerms, draw_curves
+from fed_sim.bench.commands import app as bench
 from fed_sim.consortium import REFERENCES_FILE, TEST_SET_FILE, Consortium, found_consortium
 from fed_sim.hospitals import FederationSummary
 from fed_sim.imports import ArraySource, import_array, import_medmnist
@@ -32,6 +33,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(bench, name="bench")
 
 OutOption = Annotated[Path, typer.Option(help="A new folder for what is made.")]
 SitesOption = Annotated[int, typer.Option(help="How many hospitals.", min=1)]

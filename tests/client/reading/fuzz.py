@@ -14,10 +14,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 from pydicom.data import get_testdata_files
 from tests.client.reading.compare_samples import SAMPLES
 
+from fed_client.reading import pool as pool_module
 from fed_client.reading.pool import Limits, ReaderPool, Unreadable
 from fed_common.task import Recipe
 

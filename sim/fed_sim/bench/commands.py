@@ -1,0 +1,67 @@
+"""`fed-sim bench`: each command prints a table, and JSON for machines."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fed_common.errors import MachineError
+from fed_sim.bench.ingest import Row, measure
+
+app = typer.Typer(help="Measure speed on this machine, as ratios within one run.", no_args_is_help=True)
+
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figures there, as JSON.")]
+
+
+@app.callback()
+def bench() -> None:
+    """Measure speed on this machine, as ratios within one run."""
+
+
+@app.command()
+def ingest(
+    side: Annotated[int, typer.Option(min=64, max=8192, help="Rows and columns of the pictures.")] = 2048,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each way takes its turn.")] = 15,
+    files: Annotated[int, typer.Option(min=1, help="Files that the reading processes share.")] = 40,
+    json_file: JsonOption = None,
+) -> None:
+    """Read DICOM files of each compression to 224x224, against pydicom with torch."""
+    rows = list(measure(side=side, repeats=repeats, pool_files=files))
+    Console().print(_ingest_table(rows, side))
+    if json_file is not None:
+        write_json(json_file, [asdict(row) | {"verdict": row.verdict} for row in rows])
+
+
+def write_json(path: Path, figures: object) -> None:
+    """Write figures to a file.
+
+    Raises:
+        MachineError: it can't be written.
+    """
+    try:
+        path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise MachineError(f"{path}: can't be written ({error.strerror})") from error
+
+
+def _ingest_table(rows: list[Row], side: int) -> Table:
+    table = Table(title=f"{side} x {side}, 16 bits, to 224 x 224: ms per image on one core")
+    for heading in ("", "usual", "ours", "and text", "faster", "target", "", "1 process/s", "2 processes/s"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for row in rows:
+        table.add_row(
+            row.format,
+            "no decoder" if row.usual_ms is None else f"{row.usual_ms:.1f}",
+            f"{row.ours_ms:.2f}",
+            f"{row.with_text_ms:.2f}",
+            "" if row.ratio is None else f"{row.ratio:.1f}x",
+            "" if row.target is None else f"{row.target:g}x",
+            row.verdict,
+            f"{row.pool_per_s[1]:.0f}",
+            f"{row.pool_per_s[2]:.0f}",
+        )
+    return table

@@ -1,0 +1,194 @@
+"""How long it takes from a DICOM file to the picture that is trained on, against the usual way.
+
+The usual way is pydicom's `dcmread`, `pixel_array` and `apply_voi_lut`, then an anti-aliased resize by torch.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread, dcmwrite, uid
+from pydicom.dataset import FileMetaDataset
+from pydicom.encaps import encapsulate, get_frame
+from pydicom.pixels.processing import apply_voi_lut
+from torch.nn.functional import interpolate
+
+from fed_client.images import SourceImage
+from fed_client.reading.dicom import read_file
+from fed_client.reading.pool import ReaderPool
+from fed_client.reading.prepare import prepare
+from fed_client.reading.text import find_text
+from fed_common import seeds
+from fed_common.allocator import keep_freed_memory
+from fed_common.task import Recipe
+from fed_sim.bench.timing import interleaved_ms
+
+TARGET_SIZE = 224
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A way to store pixels, and how many times faster than usual it must be read, if there is a target."""
+
+    name: str
+    syntax: uid.UID
+    encode: Callable[[NDArray[np.uint16]], bytes] | None
+    target: float | None
+
+
+def _rle(picture_HW: NDArray[np.uint16]) -> bytes:
+    dataset = Dataset()
+    dataset.Rows, dataset.Columns = picture_HW.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit, dataset.PixelRepresentation = 15, 0
+    dataset.file_meta = FileMetaDataset()
+    dataset.compress(uid.RLELossless, picture_HW, encoding_plugin="pydicom", generate_instance_uid=False)
+    return get_frame(dataset.PixelData, 0, number_of_frames=1)
+
+
+FORMATS = (
+    Format(name="raw", syntax=uid.ExplicitVRLittleEndian, encode=None, target=8),
+    Format(name="RLE", syntax=uid.RLELossless, encode=_rle, target=5),
+    Format(
+        name="JPEG lossless",
+        syntax=uid.JPEGLosslessSV1,
+        encode=lambda p: bytes(imagecodecs.jpeg8_encode(p, lossless=True, bitspersample=16, predictor=1)),
+        target=2.5,
+    ),
+    Format(
+        name="HTJ2K",
+        syntax=uid.HTJ2KLossless,
+        encode=lambda p: bytes(imagecodecs.htj2k_encode(p, reversible=True)),
+        target=3,
+    ),
+    Format(
+        name="JPEG-LS",
+        syntax=uid.JPEGLSLossless,
+        encode=lambda p: bytes(imagecodecs.jpegls_encode(p)),
+        target=2,
+    ),
+    Format(
+        name="JPEG 2000",
+        syntax=uid.JPEG2000Lossless,
+        encode=lambda p: bytes(imagecodecs.jpeg2k_encode(p, reversible=True, codecformat="j2k", level=0)),
+        target=None,
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Milliseconds per image on one core, files in the page cache; `pool_per_s` by number of processes."""
+
+    format: str
+    usual_ms: float | None
+    ours_ms: float
+    with_text_ms: float
+    ratio: float | None
+    target: float | None
+    pool_per_s: dict[int, float]
+
+    @property
+    def verdict(self) -> str:
+        """Return whether the target is met."""
+        if self.target is None or self.ratio is None:
+            return ""
+        return "met" if self.ratio >= self.target else "missed"
+
+
+def measure(*, side: int = 2048, repeats: int = 15, pool_files: int = 40) -> Iterator[Row]:
+    """Yield a row for each format, of smooth pictures with a scanner's noise, 16 bits."""
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    recipe = Recipe(size=TARGET_SIZE)
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in FORMATS:
+            path = Path(folder) / f"{kind.syntax}.dcm"
+            path.write_bytes(_file(_picture(side), kind))
+            ways: dict[str, Callable[[], object]] = {
+                "ours": lambda path=path: _ours(path, recipe, text=False),  # type: ignore[misc]
+                "with text": lambda path=path: _ours(path, recipe, text=True),  # type: ignore[misc]
+            }
+            if _usual_can(path):
+                ways["usual"] = lambda path=path: _usual(path)  # type: ignore[misc]
+            taken = interleaved_ms(ways, repeats=repeats)
+            usual = taken.get("usual")
+            yield Row(
+                format=kind.name,
+                usual_ms=usual,
+                ours_ms=taken["ours"],
+                with_text_ms=taken["with text"],
+                ratio=usual / taken["ours"] if usual else None,
+                target=kind.target,
+                pool_per_s={number: _pool_rate(path, recipe, number, pool_files) for number in (1, 2)},
+            )
+
+
+def _picture(side: int) -> NDArray[np.uint16]:
+    rows, columns = np.mgrid[0:side, 0:side] / side
+    shape = 2000 + 1500 * np.sin(9 * columns) * np.cos(7 * rows)
+    noise = seeds.stream(0, "bench ingest").normal(0, 20, (side, side))
+    return np.asarray(np.clip(shape + noise, 0, 65535)).astype(np.uint16)
+
+
+def _file(picture_HW: NDArray[np.uint16], kind: Format) -> bytes:
+    dataset = Dataset()
+    dataset.SOPClassUID = uid.DigitalXRayImageStorageForPresentation
+    dataset.SOPInstanceUID = uid.generate_uid(prefix=None)
+    dataset.PatientID, dataset.PhotometricInterpretation = "bench", "MONOCHROME2"
+    dataset.Rows, dataset.Columns = picture_HW.shape
+    dataset.SamplesPerPixel, dataset.PixelRepresentation = 1, 0
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit = 15
+    dataset.WindowCenter, dataset.WindowWidth = 2000, 4000
+    if kind.encode is None:
+        dataset.PixelData = picture_HW.tobytes()
+    else:
+        dataset.PixelData = encapsulate([kind.encode(picture_HW)])
+    dataset["PixelData"].VR = "OW" if kind.encode is None else "OB"
+    dataset["PixelData"].is_undefined_length = kind.encode is not None
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = kind.syntax
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    stream = BytesIO()
+    dcmwrite(stream, dataset, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def _ours(path: Path, recipe: Recipe, *, text: bool) -> None:
+    for image in read_file(path, "each"):
+        if isinstance(image, SourceImage):
+            prepare(image, recipe)
+            if text:
+                find_text(image, "contrast")
+
+
+def _usual(path: Path) -> torch.Tensor:
+    file = dcmread(path)
+    grey_HW = torch.from_numpy(np.asarray(apply_voi_lut(file.pixel_array, file), dtype=np.float32))
+    size = (TARGET_SIZE, TARGET_SIZE)
+    return interpolate(grey_HW[None, None], size=size, mode="bilinear", antialias=True)
+
+
+def _usual_can(path: Path) -> bool:
+    try:
+        _usual(path)
+    except (RuntimeError, NotImplementedError):  # no decoder is installed for pydicom
+        return False
+    return True
+
+
+def _pool_rate(path: Path, recipe: Recipe, num_workers: int, files: int) -> float:
+    """Return images per second, with the look for text by contrast left out."""
+    with ReaderPool.opened(recipe, num_workers=num_workers, look_for_text=False) as pool:
+        list(pool.read([path] * num_workers))
+        taken = interleaved_ms({"pool": lambda: list(pool.read([path] * files))}, repeats=3)["pool"]
+    return 1000 * files / taken
