@@ -19,7 +19,7 @@ from unittest.mock import patch
 from pydicom.data import get_testdata_files
 from tests.client.reading.compare_samples import SAMPLES
 
-from fed_client.reading import pool as pool_module
+from fed_client.reading import process
 from fed_client.reading.pool import Limits, ReaderPool, Unreadable
 from fed_common.task import Recipe
 
@@ -91,6 +91,8 @@ def fuzz(count: int, seed: int) -> Summary:
     """Read `count` damaged files and return what happened; whatever escapes the pool is raised."""
     with (
         tempfile.TemporaryDirectory() as folder,
+        # Contrast alone looks for text: Tesseract, which it finds on the path, is not ours to fuzz.
+        patch.dict(process._ENVIRONMENT, PATH="/nonexistent"),
         ReaderPool.opened(Recipe(), num_workers=2, limits=LIMITS, look_for_text=True) as pool,
     ):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
