@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fed_client.config import load_site_config
+from fed_client.data_commands import app as data
 from fed_client.flower_link import FlowerLink, LinkEvent, serve
 from fed_client.opening import ACCOUNTANTS, opened_site
 from fed_common.accounting import charged_epsilon
@@ -32,6 +33,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(data)
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", help="The site's configuration, site.toml.", show_default=True)

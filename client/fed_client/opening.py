@@ -96,11 +96,20 @@ def register_configured(config: SiteConfig, *, on_image: Progress | None = None)
     return register(
         config.source,
         task=config.task,
-        keys=SiteKeys(identity=SigningKey.load(config.identity), secret=site_secret(config.state)),
+        keys=site_keys(config),
         folder=config.datasets,
         min_patients=config.policy.min_patients,
         on_image=on_image,
     )
+
+
+def site_keys(config: SiteConfig) -> SiteKeys:
+    """Return what the site signs and encrypts with.
+
+    Raises:
+        TrustError: a key is missing or open to others.
+    """
+    return SiteKeys(identity=SigningKey.load(config.identity), secret=site_secret(config.state))
 
 
 def _tell(version: Version) -> None:

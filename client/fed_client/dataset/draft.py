@@ -46,11 +46,8 @@ class Draft:
         return dict(Counter(reason for file in self.names.files for reason in file.reasons))
 
     def contents(self, task: Task) -> Digest:
-        """Return what tells this draft from others: its pictures, labels and sides."""
-        digest = sha256(task.digest.encode())
-        for column in ("patient", "pixels", "labels", "side"):
-            digest.update(np.ascontiguousarray(self.table.rows_N[column]).tobytes())
-        return Digest(digest.hexdigest())
+        """Return what tells this draft from others."""
+        return contents_of(self.table, task)
 
     def check_learnable(self, task: Task, min_patients: int) -> None:
         """Return only if something can be learnt from it.
@@ -78,6 +75,14 @@ class Draft:
             return ""
         often = sorted(self.reasons.items(), key=lambda item: -item[1])[:3]
         return "; left out: " + ", ".join(f"{count} x {reason!r}" for reason, count in often)
+
+
+def contents_of(table: Table, task: Task) -> Digest:
+    """Return the digest of pictures, labels and sides: the same for the same data, registered by anybody."""
+    digest = sha256(task.digest.encode())
+    for column in ("patient", "pixels", "labels", "side"):
+        digest.update(np.ascontiguousarray(table.rows_N[column]).tobytes())
+    return Digest(digest.hexdigest())
 
 
 def make_draft(
