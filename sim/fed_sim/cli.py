@@ -22,6 +22,7 @@ from fed_sim.hospitals import FederationSummary
 from fed_sim.imports import ArraySource, import_array, import_medmnist
 from fed_sim.partition import ByPatient, LabelSkewed, Partition, SizeSkewed, Spread
 from fed_sim.phantoms import write_phantoms
+from fed_sim.pictures import PictureSource, import_pictures
 from fed_sim.references import train_references
 from fed_sim.scenario import Scenario, gallery, load_scenario
 from fed_sim.simulation import simulate
@@ -79,10 +80,14 @@ def phantoms(
 
 @app.command(name="import")
 def import_images(
-    source: Annotated[Path, typer.Argument(help="A MedMNIST .npz, or an .npz with `images` and --index.")],
+    source: Annotated[
+        Path,
+        typer.Argument(help="A MedMNIST .npz; or, with --index, an .npz with `images` or a folder."),
+    ],
     out: OutOption,
     index: Annotated[
-        Path | None, typer.Option(help="The CSV file whose row k describes image k, with a patient column.")
+        Path | None,
+        typer.Option(help="The CSV file whose row k describes image k; with a folder, it names files."),
     ] = None,
     label: Annotated[str, typer.Option(help="The index's label column.")] = "label",
     patient: Annotated[str, typer.Option(help="The index's patient column.")] = "patient",
@@ -99,7 +104,12 @@ def import_images(
 ) -> None:
     """Turn a public image collection into hospitals of DICOM files; no patient is in two of them."""
     spread = Spread(sites=sites, partition=_partition(partition, skew), seed=seed)
-    if index is None:
+    if source.is_dir():
+        if index is None:
+            raise ConfigError("a folder of pictures needs --index, with the columns file and label")
+        pictures = PictureSource(folder=source, index=index)
+        summary = import_pictures(pictures, out, spread=spread, test_fraction=test_fraction)
+    elif index is None:
         summary = import_medmnist(source, out, spread=spread)
     else:
         array = ArraySource(images=source, index=index, label_column=label, patient_column=patient)
@@ -231,7 +241,7 @@ def _partition(kind: PartitionKind, skew: float | None) -> Partition:
 
 
 def _tell(out: Path, summary: FederationSummary) -> None:
-    for site in (*summary.sites, summary.public_test):
+    for site in (*summary.sites, *([summary.public_test] if summary.public_test.num_images else [])):
         typer.echo(
             f"{out / site.name}: {site.num_patients} patients, {site.num_images} {site.modality} images, "
             f"{site.prevalence:.0%} positive"

@@ -24,6 +24,7 @@ from fed_sim.hospitals import (
     finish_federation,
     site_names,
     start_federation,
+    summarise,
     write_site,
 )
 from fed_sim.partition import Spread, divide
@@ -44,7 +45,10 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Collection:
-    """Images with a label and a patient each; `test_patients` are for the public test set."""
+    """Images with a label and a patient each; `test_patients`, if any, are for the public test set.
+
+    `splits` is the source's own split, image by image; hospitals only count what it mixes up.
+    """
 
     name: str
     finding: Finding
@@ -52,6 +56,7 @@ class Collection:
     labels: tuple[int, ...]
     patients: tuple[str, ...]
     test_patients: frozenset[str]
+    splits: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         highest = len(self.finding.classes) - 1
@@ -98,7 +103,9 @@ def write_collection(
         ),
         public_test=write_site(
             out / PUBLIC_TEST, _images(collection, collection.test_patients), positive=finding.positive
-        ),
+        )
+        if collection.test_patients
+        else summarise(out / PUBLIC_TEST, [], [], modality=finding.modality, positive=finding.positive),
         made={**made, "seed": spread.seed, **{f"partition_{key}": value for key, value in how.items()}},
     )
     finish_federation(out, summary)
@@ -116,6 +123,7 @@ def _images(collection: Collection, patients: frozenset[str]) -> Iterator[Labell
         yield LabelledImage(
             file=f"image-{row:06d}.dcm",
             label=collection.finding.classes[collection.labels[row]],
+            split=collection.splits[row] if collection.splits else "",
             image=DicomImage(
                 visit=Visit(
                     person=Person(patient_id=f"PSEUDO-{number_of[patient]:06d}"),

@@ -2,14 +2,14 @@
 
 OUT/task.toml                  what is learnt
 OUT/federation.json            sizes, prevalences and how all this was made
-OUT/<site>/images/**/*.dcm     one folder of DICOM files per hospital
-OUT/<site>/labels.csv          header `file,label`; files relative to images/
+OUT/<site>/images/**/*.dcm     one folder of DICOM files per hospital, or of pictures
+OUT/<site>/labels.csv          header `file,label[,patient][,split]`; files relative to images/
 OUT/public-test/...            the coordinator's test patients, in the same form
 """
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,11 +26,22 @@ Provenance = Mapping[str, str | int | float]
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledImage:
-    """An image with its class and its place below images/."""
+    """An image with its class, its place below images/ and, if the source has one, its side of a split."""
 
     file: str
     label: str
     image: DicomImage
+    split: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelRow:
+    """A line of labels.csv; an empty `patient` means that the file names its patient itself."""
+
+    file: str
+    label: str
+    patient: str = ""
+    split: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +58,7 @@ class SiteSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class FederationSummary:
-    """All hospitals, the public test set and how they were made."""
+    """All hospitals, the public test set, empty if nobody was held out for it, and how they were made."""
 
     sites: tuple[SiteSummary, ...]
     public_test: SiteSummary
@@ -93,21 +104,30 @@ def write_site(folder: Path, images: Iterable[LabelledImage], *, positive: str) 
     Raises:
         MachineError: the disk refuses.
     """
-    labels: list[tuple[str, str]] = []
+    rows: list[LabelRow] = []
     modalities: set[str] = set()
-    is_positive: dict[str, bool] = {}
+    patients: list[str] = []
     for item in images:
         write_dicom(folder / "images" / item.file, item.image)
-        labels.append((item.file, item.label))
+        rows.append(LabelRow(file=item.file, label=item.label, split=item.split))
         modalities.add(item.image.device.modality)
-        patient = item.image.visit.person.patient_id
-        is_positive[patient] = is_positive.get(patient, False) or item.label == positive
-    _write_labels(folder / "labels.csv", labels)
+        patients.append(item.image.visit.person.patient_id)
+    write_labels(folder / "labels.csv", rows)
+    return summarise(folder, rows, patients, modality="+".join(sorted(modalities)), positive=positive)
+
+
+def summarise(
+    folder: Path, rows: Sequence[LabelRow], patients: Sequence[str], *, modality: str, positive: str
+) -> SiteSummary:
+    """Return what the images of a folder, one row and patient each, add up to."""
+    is_positive: dict[str, bool] = {}
+    for row, patient in zip(rows, patients, strict=True):
+        is_positive[patient] = is_positive.get(patient, False) or row.label == positive
     return SiteSummary(
         name=SiteName(folder.name),
-        modality="+".join(sorted(modalities)),
+        modality=modality,
         num_patients=len(is_positive),
-        num_images=len(labels),
+        num_images=len(rows),
         prevalence=round(sum(is_positive.values()) / max(len(is_positive), 1), 4),
         patients=size_class(len(is_positive)),
     )
@@ -142,12 +162,19 @@ def load_site_terms(hospitals: Path) -> tuple[SiteTerms, ...]:
         ) from error
 
 
-def _write_labels(path: Path, labels: list[tuple[str, str]]) -> None:
+def write_labels(path: Path, rows: Sequence[LabelRow]) -> None:
+    """Write labels.csv, with the columns patient and split only where somebody states them.
+
+    Raises:
+        MachineError: the disk refuses.
+    """
+    columns = ["file", "label"]
+    columns += [name for name in ("patient", "split") if any(getattr(row, name) for row in rows)]
     try:
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("file", "label"))
-            writer.writerows(labels)
+            writer.writerow(columns)
+            writer.writerows([getattr(row, name) for name in columns] for row in rows)
     except OSError as error:
         raise MachineError(f"{path}: can't be written ({error.strerror})") from error
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fed_common.errors import ConfigError, DataError
+from fed_common.errors import DataError
 from fed_common.names import digest_of
-from fed_common.seeds import stream
 from fed_sim.collection import Collection, Finding, write_collection
 from fed_sim.dicom_writer import Modality
 from fed_sim.hospitals import FederationSummary, Provenance
-from fed_sim.partition import Spread
+from fed_sim.partition import Spread, hold_out
 from fed_sim.sources import Row, load_images, load_index, load_labels
 
 # Source: MedMNIST v2, medmnist/info.py.
@@ -22,13 +21,14 @@ _MEDMNIST_FINDINGS = {
     "breastmnist": Finding(classes=("malignant", "normal-or-benign"), positive="malignant", modality="US"),
 }
 _SPLITS = ("train", "val", "test")
+_ONE_PER_IMAGE = "the source names none: one per image, byte-identical images together"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArraySource:
     """An .npz file with `images` and the CSV file whose row k describes image k.
 
-    The index's own split, if any, is ignored: it may have one patient on both sides.
+    The index's own column `split`, if any, is only handed on: it may have one patient on both sides.
     """
 
     images: Path
@@ -67,7 +67,7 @@ def import_medmnist(
     made: Provenance = {
         "source": npz.name,
         "sha256": digest_of(npz.read_bytes()),
-        "patients": "the source names none: one per image, byte-identical images together",
+        "patients": _ONE_PER_IMAGE,
         "images_left_out_because_also_in_test": len(images) - len(kept),
     }
     return write_collection(out, collection, spread=spread, made=made)
@@ -81,19 +81,27 @@ def import_array(
     The classes of the column `label` are named by the column `label_name`; a 0/1 column X has the classes
     no-X and X. The class of label 1 is the positive one.
 
+    Without a column `patient`, each image counts as one, byte-identical images as one together. With a
+    `test_fraction` of 0 there is no public test set.
+
     Raises:
         DataError: a file is broken, the two don't belong together, or there are too few patients.
         ConfigError: `test_fraction` or `spread` asks for what can't be, or `out` isn't empty.
         MachineError: the disk refuses.
     """
-    if not 0 < test_fraction < 1:
-        raise ConfigError(f"test_fraction must be in (0, 1), got {test_fraction}")
     images = load_images(source.images, "images")
     named = ("label_name",) if source.label_column == "label" else ()
-    rows = load_index(source.index, (source.label_column, source.patient_column, *named))
+    rows = load_index(source.index, (source.label_column, *named))
+    by_image = source.patient_column == "patient" and "patient" not in rows[0]
+    if not by_image:
+        rows = load_index(source.index, (source.label_column, source.patient_column, *named))
     if len(rows) != len(images):
         raise DataError(f"{source.index}: {len(rows)} rows for {len(images)} images")
-    patients = tuple(row[source.patient_column] for row in rows)
+    patients = (
+        tuple(sha256(image.tobytes()).hexdigest() for image in images)
+        if by_image
+        else tuple(row[source.patient_column] for row in rows)
+    )
     finding, labels = _read_finding(source, rows)
     collection = Collection(
         name=finding.positive,
@@ -101,14 +109,17 @@ def import_array(
         images=images,
         labels=labels,
         patients=patients,
-        test_patients=_hold_out(patients, test_fraction, stream(spread.seed, "public test")),
+        test_patients=hold_out(patients, test_fraction, spread),
+        splits=tuple(row.get("split") or "" for row in rows),
     )
     made: Provenance = {
         "source": source.images.name,
         "sha256": digest_of(source.images.read_bytes()),
         "index": source.index.name,
         "index_sha256": digest_of(source.index.read_bytes()),
-        "patients": f"the column {source.patient_column}; no patient is on two sides",
+        "patients": _ONE_PER_IMAGE
+        if by_image
+        else f"the column {source.patient_column}; no patient is on two sides",
         "test_fraction": test_fraction,
     }
     return write_collection(out, collection, spread=spread, made=made)
@@ -147,10 +158,3 @@ def _read_finding(source: ArraySource, rows: list[Row]) -> tuple[Finding, tuple[
     classes = tuple(name_of[label] for label in known)
     finding = Finding(classes=classes, positive=classes[1], modality=source.modality)
     return finding, tuple(int(text) for text in texts)
-
-
-def _hold_out(patients: tuple[str, ...], fraction: float, rng: np.random.Generator) -> frozenset[str]:
-    """Return at least one patient for the public test; all images of a patient go with them."""
-    everyone = sorted(set(patients))
-    chosen = rng.permutation(len(everyone))[: max(1, round(fraction * len(everyone)))]
-    return frozenset(everyone[index] for index in chosen)

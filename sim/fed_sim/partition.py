@@ -3,7 +3,7 @@
 A patient is never split: all their images go where they go.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fed_common.errors import ConfigError, DataError
+from fed_common.seeds import stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,21 @@ def divide(
                     group.extend(dealt)
     _fill_empty(groups)
     return tuple(tuple(sorted(group)) for group in groups)
+
+
+def hold_out(patients: Sequence[str], fraction: float, spread: Spread) -> frozenset[str]:
+    """Return the patients of the public test, at least one unless `fraction` is 0; with all their images.
+
+    Raises:
+        ConfigError: `fraction` is not in [0, 1).
+    """
+    if not 0 <= fraction < 1:
+        raise ConfigError(f"test_fraction must be in [0, 1), got {fraction}")
+    if fraction == 0:
+        return frozenset()
+    everyone = sorted(set(patients))
+    order = stream(spread.seed, "public test").permutation(len(everyone))
+    return frozenset(everyone[index] for index in order[: max(1, round(fraction * len(everyone)))])
 
 
 def _deal(patients: list[str], shares: NDArray[np.float64], rng: np.random.Generator) -> list[list[str]]:

@@ -52,7 +52,7 @@ def load_index(path: Path, columns: tuple[str, ...]) -> list[Row]:
     """Return the rows of a CSV file that must have `columns`.
 
     Raises:
-        DataError: the file is missing, no CSV in UTF-8, or lacks a column or a cell.
+        DataError: the file is missing, no CSV in UTF-8, empty, or lacks a column or a cell.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -63,6 +63,8 @@ def load_index(path: Path, columns: tuple[str, ...]) -> list[Row]:
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a readable CSV file ({type(error).__name__})") from error
+    if not rows:
+        raise DataError(f"{path}: has no rows")
     for number, row in enumerate(rows):
         if not all(row[column] for column in columns):
             raise DataError(f"{path}: row {number} lacks one of {', '.join(columns)}")

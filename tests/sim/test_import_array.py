@@ -56,8 +56,8 @@ def test_a_label_that_is_not_0_or_1_is_refused(tmp_path: Path, label: str) -> No
         import_array(source, tmp_path / "out", spread=SPREAD)
 
 
-@pytest.mark.parametrize("fraction", [0.0, 1.0, float("nan")])
-def test_a_test_fraction_that_leaves_one_side_empty_is_refused(tmp_path: Path, fraction: float) -> None:
+@pytest.mark.parametrize("fraction", [-0.1, 1.0, float("nan")])
+def test_a_test_fraction_that_is_none_is_refused(tmp_path: Path, fraction: float) -> None:
     source = write_array(tmp_path, patients=["a", "b"], labels=["0", "1"])
 
     with pytest.raises(ConfigError, match="test_fraction"):
