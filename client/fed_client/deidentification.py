@@ -26,15 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fed_client.images import ImageFacts, PreparedImage
-from fed_client.reading.terms import (
-    BODY_PARTS,
-    HEAD,
-    MODALITIES,
-    PHOTOMETRICS,
-    RASTER_SYNTAXES,
-    SYNTAX_NAMES,
-    VIEWS,
-)
+from fed_client.reading.anatomy import BODY_PARTS, HEAD
+from fed_client.reading.terms import MODALITIES, PHOTOMETRICS, RASTER_SYNTAXES, SYNTAX_NAMES, VIEWS
 from fed_common.errors import ConfigError, PrivacyError, UnreadableImageError
 from fed_common.names import Digest
 from fed_common.task import CODE

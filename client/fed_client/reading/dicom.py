@@ -13,28 +13,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from blake3 import blake3
 from numpy.typing import NDArray
+from pydicom import Dataset
 
 from fed_client.images import Finding, ImageFacts, SourceImage
-from fed_client.reading.codecs import Layout, decode
-from fed_client.reading.codes import coded_findings
-from fed_client.reading.colour import from_palette
-from fed_client.reading.frames import MAX_FRAMES, chosen, frame_bytes, meaning_elements
+from fed_client.reading.codecs import decode
+from fed_client.reading.facts import digest_of_pixels, facts_of, modality_of
+from fed_client.reading.frames import chosen, frame_bytes, groups_of, meaning_elements
 from fed_client.reading.header import Header, parse, pixel_data, safely
+from fed_client.reading.layout import Layout, layout_of, num_frames_of
+from fed_client.reading.palette import from_palette
 from fed_client.reading.reports import REPORT_CLASSES, read_findings
-from fed_client.reading.terms import BODY_PARTS, MODALITY_OF_CLASS, SYNTAX_NAMES, VIEWS
 from fed_client.reading.values import look_up, meaning_of
 from fed_common.errors import UnreadableImageError
 from fed_common.task import Frames
 
 MAX_FILE_BYTES = 1 << 30
-MAX_PIXELS = 1 << 26
-
-_SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3}
-_SAMPLES |= dict.fromkeys(("YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT"), 3)
-_YES_NO = frozenset({"YES", "NO"})
 
 
 def read_file(path: Path, frames: Frames) -> Iterator[SourceImage | Finding]:
@@ -43,74 +37,57 @@ def read_file(path: Path, frames: Frames) -> Iterator[SourceImage | Finding]:
     Raises:
         UnreadableImageError: it is no regular file, or holds no image that can be used as it is.
     """
-    with mapped(path) as contents, safely():
-        header = parse(contents)
-        if header.elements.get("SOPClassUID") in REPORT_CLASSES:
-            yield from read_findings(header.elements)
-        else:
-            yield from _images(header, frames)
+    with mapped(path) as contents:
+        items = _items(contents, frames)
+        # Not around `yield`: the caller's warnings and errors are his own.
+        while True:
+            with safely():
+                item = next(items, None)
+            if item is None:
+                return
+            yield item
+
+
+def _items(contents: mmap.mmap, frames: Frames) -> Iterator[SourceImage | Finding]:
+    header = parse(contents)
+    if header.elements.get("SOPClassUID") in REPORT_CLASSES:
+        yield from read_findings(header.elements)
+    else:
+        yield from _images(header, frames)
 
 
 def _images(header: Header, frames: Frames) -> Iterator[SourceImage]:
-    modality = MODALITY_OF_CLASS.get(header.elements.get("SOPClassUID"))
-    if modality is None:
-        raise UnreadableImageError("SOPClassUID must be an image class")
-    if not header.text("SOPInstanceUID"):
-        raise UnreadableImageError("SOPInstanceUID is missing")
+    modality_of(header)  # before its pixels are looked for
     pixels = pixel_data(header)
-    layout = _layout(header, words=pixels.words)
-    num_frames = 1
-    if header.elements.get("NumberOfFrames") is not None:
-        num_frames = header.whole("NumberOfFrames", 1, MAX_FRAMES)
+    layout = layout_of(header)
+    num_frames = num_frames_of(header, layout)
     wanted = chosen(num_frames, frames)
     parts = frame_bytes(header, pixels, layout, num_frames=num_frames, wanted=wanted)
     for number, part in zip(wanted, parts, strict=True):
         stored_HW = decode(part, header.syntax, layout)
-        facts = _facts(
-            header, layout, modality=modality, frame=number, num_frames=num_frames, stored=stored_HW
+        groups = groups_of(header.elements, number)
+        facts = facts_of(
+            header,
+            layout,
+            frame=number,
+            num_frames=num_frames,
+            groups=groups,
+            pixels=digest_of_pixels(stored_HW),
         )
-        yield _image(header, layout, stored_HW, facts)
+        yield _image(header, layout, stored_HW, groups=groups, facts=facts)
 
 
-def _layout(header: Header, *, words: bool) -> Layout:
-    """Return how the pixels are arranged, once that can be decoded in bounded memory.
-
-    Source: DICOM PS3.3 C.7.6.3 (image pixel module).
-    """
-    photometric = header.text("PhotometricInterpretation")
-    samples = _SAMPLES.get(photometric)
-    if samples is None:
-        raise UnreadableImageError(f"PhotometricInterpretation must be one of {', '.join(_SAMPLES)}")
-    header.whole("SamplesPerPixel", samples, samples)
-    rows = header.whole("Rows", 1, MAX_PIXELS)
-    columns = header.whole("Columns", 1, MAX_PIXELS // rows)
-    allocated = header.whole("BitsAllocated", 8, 32)
-    if allocated not in (8, 16, 32):
-        raise UnreadableImageError("BitsAllocated must be 8, 16 or 32")
-    stored = header.whole("BitsStored", 1, allocated)
-    header.whole("HighBit", stored - 1, stored - 1)
-    if photometric.startswith("YBR") and allocated != 8:
-        raise UnreadableImageError("BitsAllocated must be 8 for YBR images")
-    if photometric == "YBR_FULL_422" and columns % 2:
-        raise UnreadableImageError("Columns must be even for YBR_FULL_422")
-    return Layout(
-        rows=rows,
-        columns=columns,
-        samples=samples,
-        bits_allocated=allocated,
-        bits_stored=stored,
-        signed=header.whole("PixelRepresentation", 0, 1) == 1,
-        planar=samples > 1 and header.elements.get("PlanarConfiguration") == 1,
-        photometric=photometric,
-        little_endian=header.syntax.is_little_endian,
-        swapped_words=words and not header.syntax.is_little_endian and allocated == 8,
+def _image(
+    header: Header, layout: Layout, stored_HW: NDArray[Any], *, groups: list[Dataset], facts: ImageFacts
+) -> SourceImage:
+    """Return the frame in real units or in colour. Source: DICOM PS3.3 C.11.1 (units are of grey only)."""
+    meaning = meaning_of(
+        meaning_elements(header.elements, groups),
+        signed=layout.signed,
+        little_endian=layout.little_endian,
     )
-
-
-def _image(header: Header, layout: Layout, stored_HW: NDArray[Any], facts: ImageFacts) -> SourceImage:
-    meaning = meaning_of(meaning_elements(header.elements, facts.frame))
     if layout.photometric == "PALETTE COLOR":
-        stored_HW = from_palette(stored_HW, header)
+        stored_HW = from_palette(stored_HW, header, signed=layout.signed)
     elif meaning.table is not None:
         stored_HW = look_up(stored_HW, meaning.table)
     in_colour = stored_HW.ndim == 3
@@ -123,40 +100,6 @@ def _image(header: Header, layout: Layout, stored_HW: NDArray[Any], facts: Image
         inverted=layout.photometric == "MONOCHROME1",
         facts=facts,
     )
-
-
-def _facts(
-    header: Header, layout: Layout, *, modality: str, frame: int, num_frames: int, stored: NDArray[Any]
-) -> ImageFacts:
-    return ImageFacts(
-        patient_id=header.text("PatientID"),
-        issuer_of_patient_id=header.text("IssuerOfPatientID"),
-        sop_instance_uid=header.text("SOPInstanceUID"),
-        series_instance_uid=header.text("SeriesInstanceUID"),
-        study_instance_uid=header.text("StudyInstanceUID"),
-        study_date=header.text("StudyDate"),
-        frame=frame,
-        num_frames=num_frames,
-        modality=modality,
-        view=header.term("ViewPosition", VIEWS),
-        body_part=header.term("BodyPartExamined", BODY_PARTS),
-        transfer_syntax=SYNTAX_NAMES[header.syntax],
-        photometric=layout.photometric,
-        rows=layout.rows,
-        columns=layout.columns,
-        bits_stored=layout.bits_stored,
-        burned_in_annotation=header.term("BurnedInAnnotation", _YES_NO),
-        recognizable_features=header.term("RecognizableVisualFeatures", _YES_NO),
-        codes=coded_findings(header.elements),
-        pixels=digest_of_pixels(stored),
-    )
-
-
-def digest_of_pixels(stored: NDArray[Any]) -> str:
-    """Return what tells equal frames: the digest of shape, type and values, whatever their encoding was."""
-    digest = blake3(f"{stored.shape} {stored.dtype.str}".encode())
-    digest.update(np.ascontiguousarray(stored).reshape(-1).view(np.uint8).data)
-    return str(digest.hexdigest())
 
 
 @contextmanager

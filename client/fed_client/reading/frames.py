@@ -1,17 +1,17 @@
 """Finds the frames of a file one at a time, and what the file says of each of them."""
 
-import struct
 from collections.abc import Iterator
 
+import numpy as np
 from pydicom import Dataset
-from pydicom.encaps import generate_frames
 
-from fed_client.reading.codecs import Layout, is_encapsulated
+from fed_client.reading.codecs import is_encapsulated
+from fed_client.reading.codes import first_code, items_of
+from fed_client.reading.fragments import framed
 from fed_client.reading.header import Header, PixelData
+from fed_client.reading.layout import Layout
 from fed_common.errors import UnreadableImageError
 from fed_common.task import Frames
-
-MAX_FRAMES = 4096
 
 # The functional groups in which an enhanced image keeps what a plain one has at the top.
 _MEANING_GROUPS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
@@ -31,7 +31,7 @@ def chosen(num_frames: int, frames: Frames) -> range:
 def frame_bytes(
     header: Header, pixels: PixelData, layout: Layout, *, num_frames: int, wanted: range
 ) -> Iterator[memoryview]:
-    """Yield the bytes of the wanted frames, uncompressed ones as views into the file.
+    """Yield the bytes of the wanted frames, as views into the file where they can be.
 
     Raises:
         UnreadableImageError: there are fewer than the header says.
@@ -41,65 +41,60 @@ def frame_bytes(
     if is_encapsulated(header.syntax) != pixels.encapsulated:
         raise UnreadableImageError("PixelData and the transfer syntax disagree about compression")
     if pixels.encapsulated:
-        yield from _fragmented(header.elements, pixels.value, num_frames=num_frames, wanted=wanted)
+        yield from framed(header.elements, pixels.value, num_frames=num_frames, wanted=wanted)
         return
     size = layout.frame_bytes
     if len(pixels.value) < size * num_frames:
         raise UnreadableImageError("PixelData is shorter than the image")
+    in_swapped_words = pixels.words and not layout.little_endian and layout.bits_allocated == 8
     for number in wanted:
-        end = (number + 1) * size
-        yield pixels.value[number * size : end + (end % 2 if layout.swapped_words else 0)]
+        start, end = number * size, (number + 1) * size
+        yield _swapped(pixels.value, start, end) if in_swapped_words else pixels.value[start:end]
 
 
-def _fragmented(
-    elements: Dataset, pixels: memoryview, *, num_frames: int, wanted: range
-) -> Iterator[memoryview]:
-    offsets, lengths = elements.get("ExtendedOffsetTable"), elements.get("ExtendedOffsetTableLengths")
-    table = (offsets, lengths) if isinstance(offsets, bytes) and isinstance(lengths, bytes) else None
-    if table and not len(table[0]) == len(table[1]) == 8 * num_frames:
-        raise UnreadableImageError("ExtendedOffsetTable must have one entry per frame")
-    _check_lengths(pixels)
-    found = 0
-    stream = pixels.tobytes()
-    for number, frame in enumerate(
-        generate_frames(stream, number_of_frames=num_frames, extended_offsets=table)
-    ):
-        if number in wanted:
-            found += 1
-            yield memoryview(frame)
-        if number >= wanted[-1]:
-            break
-    if found < len(wanted):
-        raise UnreadableImageError("PixelData holds fewer frames than NumberOfFrames says")
+def _swapped(value: memoryview, start: int, end: int) -> memoryview:
+    """Return the bytes of big-endian words in the order in which little-endian words have them.
+
+    Source: DICOM PS3.5 7.3 and 8.1.1: in OW, two 8-bit values share a word, the first its low byte.
+    """
+    words = np.frombuffer(value[start - start % 2 : end + end % 2], dtype=np.uint16)
+    return memoryview(words.byteswap().tobytes())[start % 2 : start % 2 + end - start]
 
 
-def _check_lengths(pixels: memoryview) -> None:
-    """Walk over the fragments once: each must lie inside the file. Source: DICOM PS3.5 A.4."""
-    position = 0
-    while position + 8 <= len(pixels):
-        group, element, length = struct.unpack_from("<HHL", pixels, position)
-        if (group, element) == (0xFFFE, 0xE0DD):
-            return
-        if (group, element) != (0xFFFE, 0xE000) or position + 8 + length > len(pixels):
-            raise UnreadableImageError("a fragment of PixelData is cut off")
-        position += 8 + length
+def groups_of(elements: Dataset, frame: int) -> list[Dataset]:
+    """Return the functional groups of a frame, the shared ones first.
+
+    Source: DICOM PS3.3 C.7.6.16.1.1 (multi-frame functional groups module).
+    """
+    per_frame = elements.get("PerFrameFunctionalGroupsSequence")
+    if per_frame and frame >= len(per_frame):
+        raise UnreadableImageError("PerFrameFunctionalGroupsSequence must have one item for each frame")
+    shared = list(items_of(elements, "SharedFunctionalGroupsSequence"))[:1]
+    return [*shared, per_frame[frame]] if per_frame else shared
 
 
-def meaning_elements(elements: Dataset, frame: int) -> Dataset:
+def meaning_elements(elements: Dataset, groups: list[Dataset]) -> Dataset:
     """Return the elements that give a frame's values their meaning.
 
     Those of the frame's own functional groups stand before the shared ones, these before the image's.
-    Source: DICOM PS3.3 C.7.6.16.1.1, C.7.6.16.2.9 (pixel value transformation), C.7.6.16.2.10 (VOI LUT).
+    Source: DICOM PS3.3 C.7.6.16.2.9 (pixel value transformation) and C.7.6.16.2.10 (frame VOI LUT).
     """
-    per_frame = elements.get("PerFrameFunctionalGroupsSequence")
-    shared = elements.get("SharedFunctionalGroupsSequence")
-    if not per_frame and not shared:
+    if not groups:
         return elements
     merged = Dataset()
     merged.update(elements)
-    for groups in (shared[0] if shared else None, per_frame[frame] if per_frame else None):
+    for group in groups:
         for name in _MEANING_GROUPS:
-            sequence = groups.get(name) if groups is not None else None
-            if sequence:
-                merged.update(sequence[0])
+            for item in list(items_of(group, name))[:1]:
+                merged.update(item)
     return merged
+
+
+def region(elements: Dataset, groups: list[Dataset]) -> str:
+    """Return the code of the anatomic region, empty if there is none.
+
+    Source: DICOM PS3.3 10.5 (general anatomy macros), C.7.6.16.2.8 (frame anatomy).
+    """
+    anatomy = [item for group in groups for item in items_of(group, "FrameAnatomySequence")]
+    codes = (first_code(item, "AnatomicRegionSequence") for item in (*reversed(anatomy), elements))
+    return next(filter(None, codes), "")

@@ -35,7 +35,14 @@ MAX_NUMBER = 1e30
 
 _ORIGIN = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "StudyDate")
 _PERSON = ("PatientID", "IssuerOfPatientID", "BurnedInAnnotation", "RecognizableVisualFeatures")
-_KIND = ("ViewPosition", "BodyPartExamined", "PhotometricInterpretation", "SamplesPerPixel")
+_KIND = (
+    "ViewPosition",
+    "ViewCodeSequence",
+    "BodyPartExamined",
+    "AnatomicRegionSequence",
+    "PhotometricInterpretation",
+    "SamplesPerPixel",
+)
 _SHAPE = ("PlanarConfiguration", "NumberOfFrames", "Rows", "Columns")
 _BITS = ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "ExtendedOffsetTable")
 _VALUES = ("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction")
@@ -69,6 +76,8 @@ def safely() -> Iterator[None]:
             yield
         except MemoryError:
             raise UnreadableImageError("the file needs more memory than it may have") from None
+        except RecursionError:
+            raise UnreadableImageError("sequences are nested too deeply") from None
         except (*_DAMAGE_ERRORS, *_FORMAT_ERRORS) as error:
             if isinstance(error, UnreadableImageError):
                 raise

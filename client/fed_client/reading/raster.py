@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from fed_client.images import ImageFacts, SourceImage
-from fed_client.reading.dicom import MAX_PIXELS, digest_of_pixels, mapped
+from fed_client.reading.dicom import mapped
+from fed_client.reading.facts import digest_of_pixels
+from fed_client.reading.layout import MAX_PIXELS
 from fed_client.reading.terms import RASTER_MODALITY
 from fed_client.window import Window
 from fed_common.errors import UnreadableImageError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
-_TOO_LARGE = f"the picture must have at most {MAX_PIXELS} pixels"
 
 # What Pillow 12 and 13 raise on damaged files; a broken PNG is a SyntaxError, a bomb a warning.
 _DAMAGE_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -45,7 +46,7 @@ def read_raster(path: Path) -> Iterator[SourceImage]:
             with Image.open(io.BytesIO(contents), formats=("PNG", "JPEG")) as picture:
                 stored_HW, kind = _decoded(picture), str(picture.format).lower()
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            raise UnreadableImageError(_TOO_LARGE) from None
+            raise _too_large() from None
         except (*_DAMAGE_ERRORS, *_FORMAT_ERRORS) as error:
             # `from None`: the foreign message could quote the file.
             raise UnreadableImageError(f"damaged, or no picture ({type(error).__name__})") from None
@@ -55,17 +56,23 @@ def read_raster(path: Path) -> Iterator[SourceImage]:
 def _decoded(picture: Image.Image) -> NDArray[Any]:
     """Return grey of 8 or 16 bits or RGB, once the size that the file states is bearable."""
     if picture.width * picture.height > MAX_PIXELS:
-        raise UnreadableImageError(_TOO_LARGE)
+        raise _too_large()
     upright = ImageOps.exif_transpose(picture)
     match upright.mode:
         case "L" | "I;16" | "RGB":
             return np.asarray(upright)
         case "1":
             return np.asarray(upright.convert("L"))
-        case "CMYK" | "YCbCr":
-            return np.asarray(upright.convert("RGB"))
-        case _:
+        case "LA" | "La":
+            return np.asarray(_on_black(upright.convert("RGBA")).convert("L"))
+        case "P" | "PA" | "RGBA" | "RGBa":
             return np.asarray(_on_black(upright.convert("RGBA")))
+        case _:
+            return np.asarray(upright.convert("RGB"))
+
+
+def _too_large() -> UnreadableImageError:
+    return UnreadableImageError(f"the picture must have at most {MAX_PIXELS} pixels")
 
 
 def _on_black(picture: Image.Image) -> Image.Image:

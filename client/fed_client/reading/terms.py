@@ -11,10 +11,13 @@ MODALITY_OF_CLASS: dict[str, str] = {
     uid.DigitalMammographyXRayImageStorageForPresentation: "MG",
     uid.DigitalMammographyXRayImageStorageForProcessing: "MG",
     uid.BreastTomosynthesisImageStorage: "MG",
+    uid.BreastProjectionXRayImageStorageForPresentation: "MG",
+    uid.BreastProjectionXRayImageStorageForProcessing: "MG",
     uid.DigitalIntraOralXRayImageStorageForPresentation: "IO",
     uid.DigitalIntraOralXRayImageStorageForProcessing: "IO",
     uid.XRayAngiographicImageStorage: "XA",
     uid.EnhancedXAImageStorage: "XA",
+    uid.XRay3DAngiographicImageStorage: "XA",
     uid.XRayRadiofluoroscopicImageStorage: "RF",
     uid.EnhancedXRFImageStorage: "RF",
     uid.CTImageStorage: "CT",
@@ -30,17 +33,21 @@ MODALITY_OF_CLASS: dict[str, str] = {
     uid.LegacyConvertedEnhancedPETImageStorage: "PT",
     uid.UltrasoundImageStorage: "US",
     uid.UltrasoundMultiFrameImageStorage: "US",
+    uid.EnhancedUSVolumeStorage: "US",
     "1.2.840.10008.5.1.4.1.1.6": "US",  # retired, and still in archives
     "1.2.840.10008.5.1.4.1.1.3": "US",  # retired, multi-frame
     "1.2.840.10008.5.1.4.1.1.5": "NM",  # retired
     uid.OphthalmicPhotography8BitImageStorage: "OP",
     uid.OphthalmicPhotography16BitImageStorage: "OP",
+    uid.WideFieldOphthalmicPhotographyStereographicProjectionImageStorage: "OP",
+    uid.WideFieldOphthalmicPhotography3DCoordinatesImageStorage: "OP",
     uid.OphthalmicTomographyImageStorage: "OPT",
     uid.VLEndoscopicImageStorage: "ES",
     uid.VLMicroscopicImageStorage: "GM",
     uid.VLSlideCoordinatesMicroscopicImageStorage: "SM",
     uid.VLWholeSlideMicroscopyImageStorage: "SM",
     uid.VLPhotographicImageStorage: "XC",
+    uid.DermoscopicPhotographyImageStorage: "DMS",
     uid.SecondaryCaptureImageStorage: "SC",
     uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage: "SC",
     uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage: "SC",
@@ -50,20 +57,28 @@ MODALITY_OF_CLASS: dict[str, str] = {
 RASTER_MODALITY = "OT"
 MODALITIES = frozenset({*MODALITY_OF_CLASS.values(), RASTER_MODALITY})
 
-# Source: DICOM PS3.3 C.8.1.1 (CR), C.8.11.5 (DX) and CID 4014 (mammography), by their code values.
+# Source: DICOM PS3.3 C.8.1.1 (CR), C.8.11.5 (DX) and C.8.11.7 (mammography), (0018,5101).
 VIEWS = frozenset(
     {"AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO", "LATERAL", "OBLIQUE"}
     | {"CC", "MLO", "ML", "LM", "LMO", "SIO", "XCC", "XCCL", "XCCM"}
 )
-# Source: DICOM PS3.16 annex L, the defined terms for BodyPartExamined that the tasks of this project meet.
-BODY_PARTS = frozenset(
-    {"ABDOMEN", "ANKLE", "ARM", "BRAIN", "BREAST", "CHEST", "CLAVICLE", "CSPINE", "ELBOW", "EYE", "FACE"}
-    | {"FEMUR", "FINGER", "FOOT", "FOREARM", "HAND", "HEAD", "HEADNECK", "HEART", "HIP", "HUMERUS", "JAW"}
-    | {"KNEE", "LEG", "LSPINE", "NECK", "ORBIT", "PELVIS", "RIB", "SCAPULA", "SHOULDER", "SKULL", "SPINE"}
-    | {"STERNUM", "THIGH", "THORAX", "TOE", "TSPINE", "TIBIA", "WRIST"}
-)
-# A person can be recognised by these if the pictures make up a volume.
-HEAD = frozenset({"BRAIN", "FACE", "HEAD", "HEADNECK", "JAW", "NECK", "ORBIT", "SKULL"})
+# The same as codes of (0054,0220). Source: DICOM PS3.16 CID 4010 (DX view) and CID 4014 (mammography).
+VIEW_OF_CODE: dict[str, str] = {
+    "SCT:399348003": "AP",
+    "SCT:272479007": "PA",
+    "SCT:399173006": "LL",
+    "SCT:399198007": "RL",
+    "SCT:399067008": "LATERAL",
+    "SCT:399182000": "OBLIQUE",
+    "SCT:399162004": "CC",
+    "SCT:399368009": "MLO",
+    "SCT:399260004": "ML",
+    "SCT:399352003": "LM",
+    "SCT:399099002": "LMO",
+    "SCT:399188001": "SIO",
+    "SCT:399192008": "XCCL",
+    "SCT:399101009": "XCCM",
+}
 
 SYNTAX_NAMES: dict[str, str] = {
     uid.ImplicitVRLittleEndian: "implicit",
@@ -87,5 +102,5 @@ RASTER_SYNTAXES = frozenset({"png", "jpeg"})
 
 PHOTOMETRICS = frozenset(
     {"MONOCHROME1", "MONOCHROME2", "RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}
-    | {"YBR_PARTIAL_420"}
+    | {"YBR_PARTIAL_422"}
 )

@@ -12,12 +12,13 @@ from pydicom import Dataset
 from pydicom.multival import MultiValue
 
 from fed_client.images import LookupTable
+from fed_client.reading.codes import items_of
 from fed_client.reading.header import MAX_NUMBER, first_number, is_number
+from fed_client.reading.tables import descriptor_of, entries_of, positions
 from fed_client.window import Window, WindowFunction
 from fed_common.errors import UnreadableImageError
 
 MAX_NAMED_WINDOWS = 16
-_MAX_TABLE = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -31,33 +32,34 @@ class Meaning:
     windows: dict[str, Window]
 
 
-def meaning_of(elements: Dataset) -> Meaning:
+def meaning_of(elements: Dataset, *, signed: bool, little_endian: bool) -> Meaning:
     """Return what the elements of an image, or of a frame's functional groups, say.
+
+    `signed` are the stored values, `little_endian` is the file.
 
     Raises:
         UnreadableImageError: they contradict the standard in a way that leaves the units open.
 
     Source: DICOM PS3.3 C.11.1 (modality LUT), C.11.2 (VOI LUT).
     """
-    table = _modality_table(elements)
+    table = _table(elements, "ModalityLUTSequence", signed=signed, little_endian=little_endian)
     slope, intercept = (1.0, 0.0) if table else _rescale(elements)
+    # Source: C.11.2.1.1: the input of a VOI LUT has a sign if the output of what stands before it can have.
+    signed = table is None and (signed or slope < 0 or intercept < 0)
+    shown = _table(elements, "VOILUTSequence", signed=signed, little_endian=little_endian, scaled=True)
     named = _windows(elements)
-    voi: Window | LookupTable | None = _voi_table(elements)
-    if voi is None and named:
-        voi = named[0][1]
     return Meaning(
         slope=slope,
         intercept=intercept,
         table=table,
-        voi=voi,
+        voi=shown or (named[0][1] if named else None),
         windows={name: window for name, window in reversed(named) if name},
     )
 
 
-def look_up(stored_HW: NDArray[Any], table: LookupTable) -> NDArray[np.float32]:
+def look_up(values: NDArray[Any], table: LookupTable) -> NDArray[np.float32]:
     """Return `table`'s level for each value. Source: DICOM PS3.3 C.11.1.1.1 and C.11.2.1.1."""
-    index = np.clip(stored_HW.astype(np.int64) - int(table.first), 0, len(table.levels) - 1)
-    return table.levels[index]
+    return table.levels[positions(values, table.first, len(table.levels))]
 
 
 def _rescale(elements: Dataset) -> tuple[float, float]:
@@ -72,45 +74,21 @@ def _rescale(elements: Dataset) -> tuple[float, float]:
     return slope, intercept
 
 
-def _modality_table(elements: Dataset) -> LookupTable | None:
-    """Return the modality LUT, its levels in real units. Source: DICOM PS3.3 C.11.1.1.1."""
-    sequence = elements.get("ModalityLUTSequence")
-    return _table(sequence[0], scale=1.0) if sequence else None
+def _table(
+    elements: Dataset, keyword: str, *, signed: bool, little_endian: bool, scaled: bool = False
+) -> LookupTable | None:
+    """Return the first table of a sequence, its levels as they are or from 0 to 1; None without one.
 
-
-def _voi_table(elements: Dataset) -> LookupTable | None:
-    """Return the first VOI LUT, its levels from 0 to 1; it goes before a window.
-
-    Source: DICOM PS3.3 C.11.2.1.1; PS3.3 C.11.2: "the first ... may be used as default".
+    Source: DICOM PS3.3 C.11.1.1.1 (modality LUT), C.11.2.1.1 (VOI LUT; the first may be used as default).
     """
-    sequence = elements.get("VOILUTSequence")
-    if not sequence:
+    item = next(items_of(elements, keyword), None)
+    if item is None:
         return None
-    bits = _descriptor(sequence[0])[2]
-    return _table(sequence[0], scale=1 / ((1 << bits) - 1))
-
-
-def _table(item: Dataset, *, scale: float) -> LookupTable:
-    count, first, _bits = _descriptor(item)
-    data = item.get("LUTData")
-    if isinstance(data, bytes):  # OW
-        levels = np.frombuffer(data, dtype=np.uint16, count=min(count, len(data) // 2))
-    else:
-        levels = np.asarray(data, dtype=np.int64)
-    if len(levels) < count or count < 1:
-        raise UnreadableImageError("a look-up table must hold as many values as its descriptor says")
-    return LookupTable(first=first, levels=(levels[:count] * scale).astype(np.float32))
-
-
-def _descriptor(item: Dataset) -> tuple[int, int, int]:
-    """Return the number of entries, the first mapped value and the bits. Source: C.11.1.1.1."""
-    descriptor = item.get("LUTDescriptor")
-    if not isinstance(descriptor, MultiValue | list) or len(descriptor) != 3:
-        raise UnreadableImageError("LUTDescriptor must be 3 numbers")
-    count, first, bits = (int(value) for value in descriptor)
-    if not 0 <= count < _MAX_TABLE or not 8 <= bits <= 16:
-        raise UnreadableImageError("LUTDescriptor must be of 1 to 65536 entries of 8 to 16 bits")
-    return count or _MAX_TABLE, first, bits
+    descriptor = descriptor_of(item, "LUTDescriptor", signed=signed)
+    levels = entries_of(item, "LUTData", descriptor, little_endian=little_endian).astype(np.float32)
+    if scaled:
+        levels = np.clip(levels / ((1 << descriptor.bits) - 1), 0, 1, dtype=np.float32)
+    return LookupTable(first=descriptor.first, levels=levels)
 
 
 def _windows(elements: Dataset) -> list[tuple[str, Window]]:

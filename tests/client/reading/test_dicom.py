@@ -20,7 +20,7 @@ from tests.client.dicom_files import RAMP, claim_syntax, file_bytes, image_datas
 from fed_client.images import LookupTable, SourceImage
 from fed_client.reading import header
 from fed_client.reading.dicom import read_file
-from fed_client.reading.frames import MAX_FRAMES
+from fed_client.reading.layout import MAX_FRAMES
 from fed_client.window import Window
 from fed_common.errors import UnreadableImageError
 from fed_common.task import Frames
@@ -157,7 +157,7 @@ REFUSED: dict[str, tuple[Callable[[], Dataset], str]] = {
         lambda: image_dataset(photometric=CANARY),
         "PhotometricInterpretation must be one of",
     ),
-    "palette": (lambda: image_dataset(photometric="PALETTE COLOR"), "damaged"),
+    "palette": (lambda: image_dataset(photometric="PALETTE COLOR"), "LookupTableDescriptor must be 3"),
     "samples": (lambda: image_dataset(SamplesPerPixel=3), "SamplesPerPixel must be 1"),
     "slope NaN (43)": (lambda: image_dataset(RescaleSlope="NaN"), "finite"),
     "slope 1e308 (43)": (lambda: image_dataset(RescaleSlope="1e308"), "finite"),
@@ -297,7 +297,7 @@ def test_deep_nesting_is_refused(tmp_path: Path) -> None:
     start = plain.index(b"\x10\x00\x20\x00LO")
     path = tmp_path / "image.dcm"
     path.write_bytes(plain[:start] + open_item * 2000 + plain[start:])
-    assert refusal(path) == "damaged, or no DICOM file (RecursionError)"
+    assert refusal(path) == "sequences are nested too deeply"
 
 
 def test_nothing_a_file_says_reaches_a_reason_or_the_log(
