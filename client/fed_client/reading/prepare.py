@@ -68,11 +68,11 @@ def _grey(units_HW: NDArray[np.float32], image: SourceImage, recipe: Recipe) -> 
 
 
 def _as_the_file_says(units_HW: NDArray[np.float32], image: SourceImage, name: str) -> NDArray[np.float32]:
-    """Return the picture by the window called `name`, else the file's first, else between its extremes.
+    """Return the picture by the window called `name`, or the file's first; without it, between its extremes.
 
     Colours are meant to be shown as they are. Source: DICOM PS3.3 C.11.2 (VOI LUT: for grey images only).
     """
-    match image.windows.get(name, image.voi):
+    match image.windows.get(name) if name else image.voi:
         case Window() as window:
             return window.grey(units_HW)
         case LookupTable() as table:

@@ -1,5 +1,6 @@
 """Whatever a file does to its reader costs that file, and nothing else."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,14 +15,13 @@ from pydicom import uid
 from tests.client.dicom_files import RAMP, image_dataset, write
 from tests.client.reading.strange_reader import MISDEEDS
 
-from fed_client.images import PreparedImage
-from fed_client.reading import pool as pool_module
+from fed_client.images import Finding, PreparedImage
+from fed_client.reading import process
 from fed_client.reading.pool import Limits, Outcome, ReaderPool, Unreadable
 from fed_common.errors import MachineError
 from fed_common.task import Recipe
 
 RECIPE = Recipe()
-STRANGE = (sys.executable, "-m", "tests.client.reading.strange_reader")
 ROOT = Path(__file__).parents[3]
 REASONS = {
     "hang": "takes too long",
@@ -31,7 +31,7 @@ REASONS = {
     "huge": "said what it can't have read",
     "wrong-field": "said what it can't have read",
     "few-pixels": "makes its reader crash",
-    "endless": "too many frames",
+    "endless": "more pictures than are read",
 }
 
 
@@ -41,12 +41,16 @@ def real_pool() -> Iterator[ReaderPool]:
         yield pool
 
 
-def strange(paths: list[Path], monkeypatch: pytest.MonkeyPatch, *, timeout_s: float = 20.0) -> list[Outcome]:
-    monkeypatch.setattr(pool_module, "_ENVIRONMENT", {**os.environ, "PYTHONPATH": str(ROOT)})
-    monkeypatch.setattr(pool_module, "MAX_FILE_PIXEL_BYTES", 1 << 20)
-    limits = Limits(timeout_s=timeout_s)
-    with ReaderPool.opened(RECIPE, num_workers=1, limits=limits, command=STRANGE) as pool:
-        return list(pool.read(paths))
+def reader(module: str) -> tuple[str, ...]:
+    """Return the command of a reading process that lives among the tests."""
+    start = f"runpy.run_module({module!r}, None, '__main__')"
+    return (sys.executable, "-I", "-c", f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); {start}")
+
+
+def read_by(module: str, *names: str, limits: Limits | None = None) -> list[Outcome]:
+    command = reader(f"tests.client.reading.{module}")
+    with ReaderPool.opened(RECIPE, num_workers=1, limits=limits, command=command) as pool:
+        return list(pool.read(Path("/") / name for name in names))
 
 
 def images(outcome: Outcome) -> list[PreparedImage]:
@@ -62,20 +66,46 @@ def reason(outcome: Outcome) -> str:
 @pytest.mark.parametrize("misdeed", REASONS)
 def test_a_taken_over_reader_costs_one_file(misdeed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert misdeed in MISDEEDS
-    timeout_s = 1.0 if misdeed == "hang" else 20.0
-    before, bad, after = strange(
-        [Path("/good"), Path("/") / misdeed, Path("/good")], monkeypatch, timeout_s=timeout_s
-    )
+    monkeypatch.setattr(process, "MAX_FILE_BYTES", 1 << 20)
+    limits = Limits(timeout_s=1.0 if misdeed == "hang" else 20.0)
+    before, bad, after = read_by("strange_reader", "good", misdeed, "good", limits=limits)
     assert REASONS[misdeed] in reason(bad)
     for outcome in (before, after):
         (image,) = images(outcome)
         assert (image.grey_CHW == 7).all()
 
 
-def test_a_readers_reason_fits_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    (outcome,) = strange([Path("/control")], monkeypatch)
+def test_a_readers_reason_fits_a_line() -> None:
+    (outcome,) = read_by("strange_reader", "control")
     assert reason(outcome).startswith("[31mredlinexxx")
     assert len(reason(outcome)) < 200
+
+
+def test_a_reading_that_fails_has_a_reason_and_the_reader_goes_on() -> None:
+    limits = Limits(memory_bytes=256 << 20)
+    names = ("memory", "bug", "write", "talk", "say")
+    memory, bug, write_, talk, say = read_by("limited_reader", *names, limits=limits)
+    assert reason(memory) == "the file needs more memory than it may have"
+    assert reason(bug) == "damaged (KeyError)"
+    assert reason(write_) == "damaged (OSError)"
+    assert reason(talk) == "the texts in the file's header are too long"
+    assert say == (Finding(sop_instance_uid="1.2.3", code="SCT:1"),)
+
+
+def test_an_endless_loop_costs_one_file() -> None:
+    bad, after = read_by("limited_reader", "loop", "say", limits=Limits(cpu_s=0.5))
+    assert reason(bad) == "reading the file takes too much processor time"
+    assert not isinstance(after, Unreadable)
+
+
+def test_a_pool_that_is_left_does_not_wait_for_a_reading() -> None:
+    with ReaderPool.opened(
+        RECIPE, num_workers=1, command=reader("tests.client.reading.limited_reader")
+    ) as pool:
+        outcomes = pool.read([Path("/say"), *[Path("/sleep")] * 20])
+        assert not isinstance(next(outcomes), Unreadable)
+        (number,) = pool.process_ids
+    assert not Path(f"/proc/{number}").exists()
 
 
 def test_files_come_out_in_their_order(tmp_path: Path, real_pool: ReaderPool) -> None:
@@ -128,33 +158,61 @@ def test_more_memory_than_allowed_is_a_reason(tmp_path: Path) -> None:
     assert len(images(after)) == 1
 
 
-def test_a_killed_reader_is_replaced(tmp_path: Path) -> None:
+def test_a_reader_that_is_killed_costs_the_file_that_it_reads() -> None:
+    command = reader("tests.client.reading.limited_reader")
+    with ReaderPool.opened(RECIPE, num_workers=1, command=command) as pool:
+        outcomes = pool.read(paths_and_a_kill(pool))
+        assert [isinstance(outcome, Unreadable) for outcome in outcomes] == [False, True, False]
+        assert pool.num_lost == 1
+
+
+def paths_and_a_kill(pool: ReaderPool) -> Iterator[Path]:
+    yield Path("/say")
+    yield Path("/sleep")
+    time.sleep(0.5)  # by then it sleeps over its file
+    (number,) = pool.process_ids
+    os.kill(number, signal.SIGKILL)
+    yield Path("/say")
+
+
+def test_a_reader_that_is_killed_while_idle_costs_nothing(tmp_path: Path) -> None:
     path = write(tmp_path / "image.dcm", image_dataset())
-    others = children("fed_client.reading.worker")
     with ReaderPool.opened(RECIPE, num_workers=1, look_for_text=False) as pool:
-        (reader,) = children("fed_client.reading.worker") - others
-        os.kill(reader, signal.SIGKILL)
-        outcomes = list(pool.read([path, path]))
-    assert "crash" in reason(outcomes[0])
-    assert len(images(outcomes[1])) == 1
+        (number,) = pool.process_ids
+        os.kill(number, signal.SIGKILL)
+        while state(number) not in ("Z", ""):
+            time.sleep(0.01)
+        (outcome,) = pool.read([path])
+        assert pool.num_lost == 0
+    assert len(images(outcome)) == 1
 
 
-def test_readers_end_with_the_pool_and_with_a_killed_parent(tmp_path: Path) -> None:
+def state(number: int) -> str:
+    """Return the state of a process by its letter, empty if it is gone."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_readers_end_with_a_killed_parent(busy: bool) -> None:
     script = (
-        "import time\n"
+        f"import sys, time; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from pathlib import Path\n"
         "from fed_client.reading.pool import ReaderPool\n"
         "from fed_common.task import Recipe\n"
-        "with ReaderPool.opened(Recipe(), num_workers=1) as pool:\n"
-        "    print('ready', flush=True)\n"
-        "    time.sleep(600)\n"
+        f"command = {reader('tests.client.reading.limited_reader')!r}\n"
+        "with ReaderPool.opened(Recipe(), num_workers=1, command=command) as pool:\n"
+        "    print(pool.process_ids[0], flush=True)\n"
+        f"    list(pool.read([Path('/sleep')])) if {busy} else time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
-        parent.stdout.readline()
-        (reader,) = children("fed_client.reading.worker", of=parent.pid)
+        number = int(parent.stdout.readline())
         parent.kill()
     deadline = time.monotonic() + 30
-    while Path(f"/proc/{reader}").exists():
+    while state(number) not in ("Z", ""):
         assert time.monotonic() < deadline, "the reader outlived its parent"
         time.sleep(0.02)
 
@@ -167,31 +225,29 @@ def test_a_reader_that_does_not_start_is_the_operators_business() -> None:
         pass
 
 
-def test_the_reading_process_limits_itself(tmp_path: Path) -> None:
-    others = children("fed_client.reading.worker")
-    with ReaderPool.opened(RECIPE, num_workers=1) as pool:
-        list(pool.read([write(tmp_path / "image.dcm", image_dataset())]))
-        (reader,) = children("fed_client.reading.worker") - others
-        limits = Path(f"/proc/{reader}/limits").read_text().splitlines()
-        status = Path(f"/proc/{reader}/status").read_text()
-        libraries = Path(f"/proc/{reader}/maps").read_text()
-    soft = {line[:26].strip(): line[26:].split()[0] for line in limits[1:]}
-    assert soft["Max core file size"] == "0"
-    assert int(soft["Max address space"]) < 8 << 30
+def test_the_reading_process_limits_itself() -> None:
+    with ReaderPool.opened(RECIPE, num_workers=1, limits=Limits(memory_bytes=1 << 30)) as pool:
+        (number,) = pool.process_ids
+        limits = Path(f"/proc/{number}/limits").read_text().splitlines()
+        status = Path(f"/proc/{number}/status").read_text()
+    hard = {line[:26].strip(): line[26:].split()[1] for line in limits[1:]}
+    assert hard["Max core file size"] == hard["Max file size"] == "0"
+    assert int(hard["Max open files"]) <= 64
+    assert 1 << 30 < int(hard["Max address space"]) < 8 << 30
     assert "NoNewPrivs:\t1" in status
-    assert "libtorch" not in libraries
 
 
-def children(command: str, *, of: int | None = None) -> set[int]:
-    """Return the processes of this one, or of another, whose command line names `command`."""
-    parent = os.getpid() if of is None else of
-    found = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (process / "stat").read_text().rpartition(")")[2].split()
-            words = (process / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if int(fields[1]) == parent and command.encode() in words:
-            found.add(int(process.name))
-    return found
+def test_the_reading_process_knows_nothing_of_secrets_or_training() -> None:
+    program = "import fed_client.reading.worker, json, sys; print(json.dumps(sorted(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, check=True)
+    loaded = set(json.loads(ran.stdout))
+    secrets = {"fed_client.deidentification", "fed_client.dataset", "fed_common.signing", "cryptography"}
+    assert "fed_client.reading.dicom" in loaded
+    assert not loaded & (secrets | {"torch", "opacus", "flwr", "socket.socket"})
+
+
+def test_the_environment_of_the_parent_stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FED_SECRET", "CANARY7341")
+    with ReaderPool.opened(RECIPE, num_workers=1) as pool:
+        (number,) = pool.process_ids
+        assert b"CANARY7341" not in Path(f"/proc/{number}/environ").read_bytes()

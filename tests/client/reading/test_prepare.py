@@ -1,11 +1,12 @@
 """A frame becomes the picture that the recipe says, whatever way its values were stored."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.client.reading.source_images import source
+from tests.client.reading.source_images import FACTS, source
 
 from fed_client.images import LookupTable, SourceImage
 from fed_client.reading.prepare import WHITE, prepare
@@ -64,6 +65,11 @@ def test_a_table_of_grey_levels_is_looked_up() -> None:
     np.testing.assert_allclose(grey(image), 0.25, atol=1e-4)
 
 
+def test_a_table_that_is_whiter_than_white_stays_white() -> None:
+    table = LookupTable(first=0, levels=np.array([0, 257], np.float32))
+    assert (prepare(source(np.ones((SIZE, SIZE), np.uint16), voi=table), RECIPE) == WHITE).all()
+
+
 def test_monochrome1_is_turned_round_after_the_window() -> None:
     np.testing.assert_allclose(grey(source(RAMP, voi=WINDOW, inverted=True)), 1 - RAMP / 255, atol=1e-4)
 
@@ -91,6 +97,13 @@ def test_colours_become_luminance_or_stay() -> None:
     assert prepare(source(red), Recipe(size=SIZE, channels=3))[:, 1, 1].tolist() == [WHITE, 0, 0]
 
 
+@pytest.mark.parametrize(("dtype", "bits", "white"), [(np.uint8, 16, 255), (np.uint16, 12, 4095)])
+def test_colours_without_a_window_are_shown_as_they_are(dtype: Any, bits: int, white: int) -> None:
+    faint = np.full((SIZE, SIZE, 3), white // 5, dtype)
+    image = source(faint, facts=replace(FACTS, bits_stored=bits))
+    assert prepare(image, RECIPE)[0, 0, 0] == WHITE // 5
+
+
 def test_grey_is_repeated_for_a_network_of_three_channels() -> None:
     prepared = prepare(source(RAMP, voi=WINDOW), Recipe(size=SIZE, channels=3))
     assert prepared.shape == (3, SIZE, SIZE)
@@ -106,3 +119,9 @@ def test_values_that_are_no_numbers_do_not_get_through(change: dict[str, Any]) -
     huge = np.full((4, 4), 2**32 - 1, np.uint32)
     with pytest.raises(UnreadableImageError, match="finite"):
         prepare(source(huge, **change), RECIPE)
+
+
+def test_a_window_that_yields_no_numbers_does_not_get_through() -> None:
+    narrow = Window(centre=0.0, width=5e-324, function="SIGMOID")
+    with pytest.raises(UnreadableImageError, match="finite"):
+        prepare(source(np.zeros((4, 4), np.uint16), voi=narrow), RECIPE)

@@ -32,6 +32,12 @@ def test_colour_stays_colour(tmp_path: Path, mode: str) -> None:
     assert saved(tmp_path, picture).stored_HW.shape == (6, 8, 3)
 
 
+def test_what_is_transparent_is_black(tmp_path: Path) -> None:
+    picture = Image.new("RGBA", (2, 1), (255, 255, 255, 255))
+    picture.putpixel((0, 0), (255, 255, 255, 0))
+    assert saved(tmp_path, picture).stored_HW.tolist() == [[[0, 0, 0], [255, 255, 255]]]
+
+
 def test_sixteen_bits_stay_sixteen(tmp_path: Path) -> None:
     image = saved(tmp_path, Image.fromarray(GREY.astype(np.uint16) * 1000))
     assert image.stored_HW.dtype == np.uint16
