@@ -125,6 +125,17 @@ def images_of(num_patients: int, *, seed: int = 0) -> LabelledImages:
     )
 
 
+SEVERAL = Task(name="play several", classes=("a", "b", "c"), positive="b", recipe=Recipe(), multi_label=True)
+MODEL_OF_SEVERAL = ModelSpec(channels=1, classes=3)
+
+
+def several_labels_of(num_patients: int, *, seed: int = 0) -> LabelledImages:
+    """Return the same images with any number of three labels each."""
+    generator = torch.Generator().manual_seed(seed + 1000)
+    labels_NK = torch.randint(0, 2, (num_patients, 3), generator=generator).float()
+    return replace(images_of(num_patients, seed=seed), labels_N=labels_NK)
+
+
 def dataset_of(num_patients: int, *, seed: int = 0) -> SiteDataset:
     return SiteDataset(
         train=images_of(num_patients, seed=seed),
@@ -158,12 +169,13 @@ def opened_site(
     policy: SitePolicy = POLICY,
     dataset: SiteDataset | None = None,
     randomness: Randomness | None = None,
+    task: Task = TASK,
 ) -> Iterator[Site]:
     """Open a hospital on `folder`; opened again, it has the same ledger and answers."""
     with held_ledger(folder, name=name, policy=policy) as ledger:
         yield Site(
             identity=SiteIdentity(name=name, key=SITE_KEYS[name], coordinator=COORDINATOR_SIGNS),
-            task=TASK,
+            task=task,
             dataset=dataset or dataset_of(8),
             policy=policy,
             ledger=ledger,

@@ -4,6 +4,7 @@ from torch import nn
 
 from fed_client.dataset import LabelledImages
 from fed_common.metrics import EvaluationCounts
+from fed_common.objective import has_several_labels, shows
 from fed_common.plans import EvaluationTerms
 from fed_common.randomness import Randomness, snap
 from fed_common.scoring import by_patient, positive_scores
@@ -23,8 +24,14 @@ def release_counts(
     standard deviation in patients is the noise multiplier (privacy rule 16).
     """
     scores_N, positive_N = by_patient(
-        positive_scores(model, images.images_NCHW, positive=positive),
-        images.labels_N.numpy() == positive,
+        positive_scores(
+            model,
+            images.images_NCHW,
+            positive=positive,
+            several_labels=has_several_labels(images.labels_N),
+            normalisation=terms.normalisation,
+        ),
+        shows(images.labels_N, positive).numpy(),
         images.patients_N.numpy(),
     )
     exact = EvaluationCounts.of_scores(scores_N, positive_N, bins=terms.bins)

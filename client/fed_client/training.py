@@ -11,18 +11,20 @@ Until step 4 a number can betray a patient: nothing before it is returned, logge
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from opacus import GradSampleModule
 from torch import nn
-from torch.nn import functional
 
 from fed_client.dataset import LabelledImages
 from fed_common.errors import FedError, PrivacyError
+from fed_common.greys import USUAL
 from fed_common.layout import flatten, load_flat
-from fed_common.plans import DpTerms, TrainTerms
+from fed_common.objective import image_losses
+from fed_common.plans import DpTerms, Normalisation, TrainTerms
 from fed_common.randomness import Randomness, snap
 
 # Shape letters: N images, K classes, S sampled patients, P parameters of the flattened model.
@@ -32,6 +34,17 @@ _IMAGES_AT_ONCE = 128
 
 # The indices of one patient's images.
 Picked = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """The public constants that a gradient depends on besides model and images."""
+
+    normalisation: Normalisation = USUAL
+    class_weights: tuple[float, ...] = ()
+
+
+_USUAL = Objective()
 
 
 class TrainingStoppedError(FedError):
@@ -60,6 +73,7 @@ def train_privately(
     # faster, the gradients of all but the first layer come out wrong.
     local = copy.deepcopy(model).to(memory_format=torch.contiguous_format).train()  # type: ignore[call-overload]
     per_image = per_image_gradients(local)
+    objective = Objective(normalisation=terms.normalisation, class_weights=terms.class_weights)
     images_of = _images_by_patient(images)
     divisor = terms.dp.sampling_rate * patients_public
     start_P = flatten(local).astype(np.float64)
@@ -68,7 +82,7 @@ def train_privately(
         if stop():
             raise TrainingStoppedError("training was asked to stop")
         picked = _sample(images_of, terms.dp, randomness)
-        sum_P = clipped_sum(per_image, images, picked, clip_norm=terms.dp.clip_norm)
+        sum_P = clipped_sum(per_image, images, picked, clip_norm=terms.dp.clip_norm, objective=objective)
         velocity_P = terms.momentum * velocity_P + _noised(sum_P, terms.dp, randomness) / divisor
         weights_P -= terms.learning_rate * velocity_P
         load_flat(local, weights_P)
@@ -94,7 +108,12 @@ def per_image_gradients(model: nn.Module) -> GradSampleModule:
 
 
 def clipped_sum(
-    model: GradSampleModule, images: LabelledImages, picked: Sequence[Picked], *, clip_norm: float
+    model: GradSampleModule,
+    images: LabelledImages,
+    picked: Sequence[Picked],
+    *,
+    clip_norm: float,
+    objective: Objective = _USUAL,
 ) -> NDArray[np.float64]:
     """Return the sum over patients of their clipped mean gradients.
 
@@ -102,7 +121,7 @@ def clipped_sum(
     """
     total_P = torch.zeros(sum(p.numel() for p in model.parameters()), dtype=torch.float64)
     for batch in _batches(picked):
-        gradients_SP = patient_gradients(model, images, batch)
+        gradients_SP = patient_gradients(model, images, batch, objective)
         norms_S = torch.linalg.vector_norm(gradients_SP, dim=1, dtype=torch.float64)
         finite_S = norms_S.isfinite()
         gradients_SP[~finite_S] = 0  # not by their factor: 0 * NaN is NaN
@@ -112,17 +131,20 @@ def clipped_sum(
 
 
 def patient_gradients(
-    model: GradSampleModule, images: LabelledImages, picked: Sequence[Picked]
+    model: GradSampleModule,
+    images: LabelledImages,
+    picked: Sequence[Picked],
+    objective: Objective = _USUAL,
 ) -> torch.Tensor:
     """Return each patient's gradient (S, P): the mean over its picked images (step 2)."""
     index_N = torch.from_numpy(np.concatenate(picked))
     counts_S = torch.tensor([len(indices) for indices in picked])
     owner_N = torch.repeat_interleave(counts_S)
     # Without a gradient at the pixels, torch warns that Opacus' hook on the first layer may miss inputs.
-    logits_NK = model(images.batch(index_N).requires_grad_())
+    logits_NK = model(images.batch(index_N, objective.normalisation).requires_grad_())
     # A sum of independent losses: a mean would couple the patients (privacy rule 13).
-    loss = functional.cross_entropy(logits_NK, images.labels_N[index_N], reduction="sum")
-    torch.autograd.backward(loss)
+    losses_N = image_losses(logits_NK, images.labels_N[index_N], objective.class_weights)
+    torch.autograd.backward(losses_N.sum())
     gradients_NP = torch.cat([parameter.grad_sample.flatten(1) for parameter in model.parameters()], dim=1)
     model.zero_grad(set_to_none=True)
     sums_SP = torch.zeros(len(picked), gradients_NP.shape[1]).index_add_(0, owner_N, gradients_NP)

@@ -41,7 +41,11 @@ class SitePrivacy:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The signed facts about one checkpoint."""
+    """The signed facts about one checkpoint.
+
+    Whoever uses the model prepares images by the task's recipe, makes input of them by
+    `terms.normalisation`, and reads the logits as `multi_label` says (`fed_common.objective`).
+    """
 
     version: Literal[1] = 1
     run: RunId
@@ -51,6 +55,7 @@ class Manifest:
     task: Digest
     classes: tuple[str, ...]
     positive: str
+    multi_label: bool
     model: str
     parameters: Digest
     file: Digest

@@ -4,15 +4,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-# Public constants: a mean taken from the hospital's own images would be a release about them.
-MEAN = 0.5
-SPREAD = 0.25
+from fed_common.plans import Normalisation
+
+# What float32 pictures, as those of a test set, were made with.
+USUAL = Normalisation()
 
 # Torch has no arithmetic for uint16: a grey g of 0 (black) to 65535 (white) is stored as the int16 g - 32768.
 _BLACK = -(1 << 15)
 _WHITE = 65535
-_SCALE = np.float32(1 / (_WHITE * SPREAD))
-_SHIFT = np.float32((-_BLACK / _WHITE - MEAN) / SPREAD)
 
 
 def stored(grey: NDArray[np.uint16]) -> NDArray[np.int16]:
@@ -25,10 +24,41 @@ def unstored(values: NDArray[np.int16]) -> NDArray[np.uint16]:
     return values.view(np.uint16) ^ np.uint16(1 << 15)
 
 
-def model_input(images_NCHW: torch.Tensor) -> torch.Tensor:
-    """Return (grey / 65535 - 0.5) / 0.25 of stored greys, about -2 to 2; float32 passes as it is."""
+def scale_and_shift(normalisation: Normalisation) -> tuple[np.float32, np.float32]:
+    """Return what a stored grey is multiplied with, and what is added, to become a model's input."""
+    scale = 1 / (_WHITE * normalisation.spread)
+    shift = (-_BLACK / _WHITE - normalisation.mean) / normalisation.spread
+    return np.float32(scale), np.float32(shift)
+
+
+def model_input(images_NCHW: torch.Tensor, normalisation: Normalisation = USUAL) -> torch.Tensor:
+    """Return (grey / 65535 - mean) / spread of stored greys, usually about -2 to 2.
+
+    Float32 pictures must have been made with the usual normalisation; another one moves them over.
+    """
     if images_NCHW.dtype == torch.float32:
-        return images_NCHW
-    numbers_NCHW = np.multiply(images_NCHW.numpy(), _SCALE, dtype=np.float32)
-    numbers_NCHW += _SHIFT
+        return renormalised(images_NCHW, normalisation)
+    scale, shift = scale_and_shift(normalisation)
+    numbers_NCHW = np.multiply(images_NCHW.numpy(), scale, dtype=np.float32)
+    numbers_NCHW += shift
     return torch.from_numpy(numbers_NCHW)
+
+
+def renormalised(images_NCHW: torch.Tensor, normalisation: Normalisation) -> torch.Tensor:
+    """Return float32 pictures, made with the usual normalisation, by another."""
+    if normalisation == USUAL:
+        return images_NCHW
+    mean, spread = normalisation.mean, normalisation.spread
+    return images_NCHW * (USUAL.spread / spread) + (USUAL.mean - mean) / spread
+
+
+def grey_bins(images_NCHW: torch.Tensor, *, bins: int) -> NDArray[np.int64]:
+    """Return in which of `bins` equal steps from black to white each grey is; NaN counts as black.
+
+    Takes stored greys, or float32 pictures made with the usual normalisation.
+    """
+    if images_NCHW.dtype == torch.float32:
+        greys = np.nan_to_num(images_NCHW.numpy().astype(np.float64) * USUAL.spread + USUAL.mean, nan=0.0)
+        return np.clip(np.floor(greys * bins), 0, bins - 1).astype(np.int64)
+    places: NDArray[np.int64] = ((images_NCHW.numpy().astype(np.int64) - _BLACK) * bins) >> 16
+    return places

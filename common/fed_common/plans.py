@@ -10,7 +10,7 @@ from typing import Literal
 from fed_common.errors import ConfigError
 from fed_common.names import SiteName, site_name
 
-Phase = Literal["train", "evaluate"]
+Phase = Literal["statistics", "train", "evaluate"]
 
 # Beyond any hospital and any run; a larger number could only overflow something.
 MAX_COUNT = 10**7
@@ -27,6 +27,23 @@ class SiteTerms:
         site_name(self.name)
         if not 1 <= self.patients <= MAX_COUNT:
             raise ConfigError(f"site {self.name}: patients must be in [1, {MAX_COUNT}], got {self.patients}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalisation:
+    """Which grey of 0 to 1 a model sees as 0, and how far from it as 1.
+
+    Public constants: taken from a hospital's own images, they would be a release about them.
+    """
+
+    mean: float = 0.5
+    spread: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.mean <= 1:
+            raise ConfigError(f"normalisation's mean must be in [0, 1], got {self.mean}")
+        if not 0.01 <= self.spread <= 1:
+            raise ConfigError(f"normalisation's spread must be in [0.01, 1], got {self.spread}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +75,18 @@ class DpTerms:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainTerms:
-    """One round of local training: private steps of SGD, then a clip of the whole update."""
+    """One round of local training: private steps of SGD, then a clip of the whole update.
+
+    `class_weights` are public factors of the images' losses, one per class; none means 1 each.
+    """
 
     phase: Literal["train"] = "train"
     dp: DpTerms
     learning_rate: float
     momentum: float
     update_clip: float
+    normalisation: Normalisation = Normalisation()
+    class_weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.learning_rate < float("inf"):
@@ -73,6 +95,8 @@ class TrainTerms:
             raise ConfigError(f"momentum must be in [0, 1), got {self.momentum}")
         if not 0 < self.update_clip <= 1e4:
             raise ConfigError(f"update_clip must be in (0, 1e4], got {self.update_clip}")
+        if not all(0.01 <= weight <= 100 for weight in self.class_weights):
+            raise ConfigError(f"class_weights must be in [0.01, 100], got {self.class_weights}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +109,36 @@ class EvaluationTerms:
     phase: Literal["evaluate"] = "evaluate"
     noise_multiplier: float
     bins: int
+    normalisation: Normalisation = Normalisation()
 
     def __post_init__(self) -> None:
         _refuse_noise_beyond_bounds(self.noise_multiplier)
         if not 2 <= self.bins <= 1000:
             raise ConfigError(f"bins must be in [2, 1000], got {self.bins}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatisticsTerms:
+    """One noised release of how many patients show which of `classes` classes, and which greys, in `bins`.
+
+    A patient changes the released vector by at most 1 (`fed_common.statistics`), so `noise_multiplier` is
+    the noise's standard deviation in it.
+    """
+
+    phase: Literal["statistics"] = "statistics"
+    noise_multiplier: float
+    classes: int
+    bins: int
+
+    def __post_init__(self) -> None:
+        _refuse_noise_beyond_bounds(self.noise_multiplier)
+        if not 2 <= self.classes <= 64:
+            raise ConfigError(f"classes must be in [2, 64], got {self.classes}")
+        if not 2 <= self.bins <= 64:
+            raise ConfigError(f"bins must be in [2, 64], got {self.bins}")
+
+
+Terms = TrainTerms | EvaluationTerms | StatisticsTerms
 
 
 def _refuse_noise_beyond_bounds(noise_multiplier: float) -> None:

@@ -16,7 +16,7 @@ from fed_common.task import Task
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class TestSet:
-    """Prepared public images (float32) with their labels and patient numbers (int64)."""
+    """Prepared public images (float32) with labels (`fed_common.objective`) and patient numbers (int64)."""
 
     __test__: ClassVar[bool] = False  # tells pytest that the name is an accident
 
@@ -73,7 +73,7 @@ def load_test_set(path: Path, task: Task) -> TestSet:
 
 
 def _check(test_set: TestSet, task: Task) -> None:
-    num_images, recipe = test_set.labels_N.numel(), task.recipe
+    num_images, recipe = len(test_set.labels_N), task.recipe
     shape = (num_images, recipe.channels, recipe.size, recipe.size)
     if test_set.images_NCHW.dtype != torch.float32 or test_set.images_NCHW.shape != shape:
         raise DataError(
@@ -81,8 +81,20 @@ def _check(test_set: TestSet, task: Task) -> None:
         )
     if num_images == 0 or not torch.isfinite(test_set.images_NCHW).all():
         raise DataError("test images must be finite numbers, and at least one image")
-    for name, numbers_N in (("labels", test_set.labels_N), ("patients", test_set.patients_N)):
+    numbered = {"patients": test_set.patients_N}
+    if task.multi_label:
+        _check_several_labels(test_set.labels_N, (num_images, len(task.classes)))
+    else:
+        numbered["labels"] = test_set.labels_N
+    for name, numbers_N in numbered.items():
         if numbers_N.dtype != torch.int64 or numbers_N.shape != (num_images,) or numbers_N.min() < 0:
             raise DataError(f"test {name} must be int64 from 0, one per image")
-    if test_set.labels_N.max() >= len(task.classes):
+    if not task.multi_label and test_set.labels_N.max() >= len(task.classes):
         raise DataError(f"test labels must be below {len(task.classes)}, got {int(test_set.labels_N.max())}")
+
+
+def _check_several_labels(labels_NK: torch.Tensor, shape: tuple[int, int]) -> None:
+    if labels_NK.dtype != torch.float32 or labels_NK.shape != shape:
+        raise DataError(f"test labels must be float32 of shape {shape}, got {tuple(labels_NK.shape)}")
+    if not ((labels_NK == 0) | (labels_NK == 1)).all():
+        raise DataError("test labels must be 0 or 1 for each class")

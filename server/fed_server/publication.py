@@ -10,7 +10,7 @@ from fed_common.checkpoint import Checkpoint, Manifest, SitePrivacy, parameter_b
 from fed_common.layout import load_flat
 from fed_common.models import build_model
 from fed_common.names import Digest, digest_of
-from fed_common.plans import TrainTerms
+from fed_common.plans import Normalisation, TrainTerms
 from fed_common.scoring import TestFigures, judge
 from fed_common.signing import SigningKey
 from fed_common.test_set import TestSet
@@ -51,21 +51,23 @@ class Publisher:
             task=task.digest,
             classes=task.classes,
             positive=task.positive,
+            multi_label=task.multi_label,
             model=settings.model.fingerprint,
             parameters=digest_of(parameter_bytes(parameters_P)),
             file=digest_of(model),
             terms=terms,
             sites=sites,
-            test=self._judge(parameters_P),
+            test=self._judge(parameters_P, terms.normalisation),
             previous=previous,
         )
         published = Checkpoint(manifest=manifest, parameters_P=parameters_P)
         checkpoints.publish(self.folder.checkpoints, published, model, self.key)
         return published
 
-    def _judge(self, parameters_P: NDArray[np.float32]) -> TestFigures | None:
+    def _judge(self, parameters_P: NDArray[np.float32], normalisation: Normalisation) -> TestFigures | None:
         if self.test_set is None:
             return None
         model = build_model(self.settings.model)
         load_flat(model, parameters_P)
-        return judge(model, self.test_set, positive=self.settings.task.positive_index)
+        positive = self.settings.task.positive_index
+        return judge(model, self.test_set, positive=positive, normalisation=normalisation)

@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional
 
 from fed_client.dataset import LabelledImages
 from fed_common import seeds
 from fed_common.errors import ConfigError
 from fed_common.layout import load_flat
 from fed_common.models import ModelSpec, build_model, initial_parameters
-from fed_common.scoring import TestFigures, judge, logits
+from fed_common.objective import image_losses
+from fed_common.scoring import TestFigures, accuracy, judge, logits
 from fed_common.test_set import TestSet
 
 # Shape letters: N images, K classes.
@@ -80,7 +80,7 @@ def train_baseline(
         for batch_N in _shuffled_batches(len(train.labels_N), terms.batch_size, rng):
             logits_NK = model(train.batch(torch.from_numpy(batch_N)))
             optimizer.zero_grad()
-            torch.autograd.backward(functional.cross_entropy(logits_NK, train.labels_N[batch_N]))
+            torch.autograd.backward(image_losses(logits_NK, train.labels_N[batch_N]).mean())
             optimizer.step()
         train_scores.append(_scores(model, train))
         test_figures.append(judge(model, test, positive=positive))
@@ -124,6 +124,5 @@ def _shuffled_batches(count: int, size: int, rng: np.random.Generator) -> Iterat
 
 def _scores(model: nn.Module, images: LabelledImages) -> Scores:
     logits_NK = logits(model, images.images_NCHW)
-    loss = functional.cross_entropy(logits_NK, images.labels_N)
-    right_N = logits_NK.argmax(dim=1) == images.labels_N
-    return Scores(loss=float(loss), accuracy=float(right_N.float().mean()))
+    loss = image_losses(logits_NK, images.labels_N).mean()
+    return Scores(loss=float(loss), accuracy=accuracy(logits_NK, images.labels_N))

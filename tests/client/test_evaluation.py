@@ -1,14 +1,18 @@
 """What a site tells about its own patients' scores is a histogram with noise in every bin, by patient."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from tests.client.fake_randomness import FakeRandomness
-from tests.fakes import EVALUATE, FIRST_P, MODEL, images_of
+from tests.fakes import EVALUATE, FIRST_P, MODEL, images_of, several_labels_of
 
 from fed_client.dataset import LabelledImages
 from fed_client.evaluation import release_counts
+from fed_common.greys import model_input
 from fed_common.layout import load_flat
-from fed_common.models import build_model
+from fed_common.models import ModelSpec, build_model, initial_parameters
+from fed_common.plans import Normalisation
 from fed_common.randomness import Randomness, SystemRandomness
 
 NETWORK = build_model(MODEL)
@@ -67,3 +71,25 @@ def test_a_broken_model_gives_counts_and_no_number_of_its_own() -> None:
             parameter.fill_(torch.nan)
     counts = release_counts(broken, images_of(10), EVALUATE, positive=1, randomness=FakeRandomness())
     assert counts.to_vector()[[0, 10]].tolist() == [5.0, 5.0]
+
+
+def test_with_several_labels_only_the_positive_class_counts() -> None:
+    spec = ModelSpec(channels=1, classes=3)
+    network = build_model(spec)
+    load_flat(network, initial_parameters(spec, seed=0))
+    images = several_labels_of(12)
+    counts = release_counts(network, images, EVALUATE, positive=1, randomness=FakeRandomness())
+    logits_NK = network(images.images_NCHW).detach()
+    assert counts.positives_B.sum() == images.labels_N[:, 1].sum()
+    bins_N = (torch.sigmoid(logits_NK[:, 1]) * EVALUATE.bins).long()
+    both = counts.negatives_B + counts.positives_B
+    assert np.array_equal(both, np.bincount(bins_N.numpy(), minlength=EVALUATE.bins))
+
+
+def test_the_model_sees_images_by_the_plans_normalisation() -> None:
+    bright = replace(EVALUATE, normalisation=Normalisation(mean=0.9, spread=0.1))
+    images = images_of(40)
+    seen = replace(images, images_NCHW=model_input(images.images_NCHW, bright.normalisation))
+    counts = release_counts(NETWORK, images, bright, positive=1, randomness=FakeRandomness())
+    assert np.array_equal(counts.to_vector(), counts_of(seen, FakeRandomness()))
+    assert not np.array_equal(counts.to_vector(), counts_of(images, FakeRandomness()))

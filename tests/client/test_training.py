@@ -8,11 +8,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from tests.client.fake_randomness import FakeRandomness
+from tests.fakes import several_labels_of
 from torch import nn
 from torch.nn import functional
 
 from fed_client.dataset import LabelledImages
 from fed_client.training import (
+    Objective,
     TrainingStoppedError,
     clip_update,
     clipped_sum,
@@ -23,7 +25,7 @@ from fed_client.training import (
 from fed_common.errors import PrivacyError
 from fed_common.layout import flatten, load_flat
 from fed_common.models import ModelSpec, build_model, initial_parameters
-from fed_common.plans import DpTerms, TrainTerms
+from fed_common.plans import DpTerms, Normalisation, TrainTerms
 from fed_common.randomness import Randomness, SystemRandomness
 
 # Shape letters: N images, C channels, H rows, W columns, S patients, P parameters of the flattened model.
@@ -32,8 +34,8 @@ NO_CLIP = 1e3
 LEARNING_RATE = 0.01
 
 
-def seed_cnn() -> nn.Module:
-    spec = ModelSpec(channels=1, classes=2)
+def seed_cnn(*, classes: int = 2) -> nn.Module:
+    spec = ModelSpec(channels=1, classes=classes)
     model = build_model(spec)
     load_flat(model, initial_parameters(spec, seed=0))
     return model
@@ -89,9 +91,12 @@ def mean_gradient(model: nn.Module, images: LabelledImages, chosen_N: torch.Tens
     return torch.cat([gradient.flatten() for gradient in gradients]).double().numpy()
 
 
-def sum_over(images: LabelledImages, *, clip_norm: float) -> NDArray[np.float64]:
+def sum_over(
+    images: LabelledImages, *, clip_norm: float, objective: Objective | None = None
+) -> NDArray[np.float64]:
     picked = [np.flatnonzero(images.patients_N.numpy() == patient) for patient in range(images.num_patients)]
-    return clipped_sum(per_image_gradients(seed_cnn()), images, picked, clip_norm=clip_norm)
+    model = per_image_gradients(seed_cnn(classes=3 if images.labels_N.dim() == 2 else 2))
+    return clipped_sum(model, images, picked, clip_norm=clip_norm, objective=objective or Objective())
 
 
 def without_last(images: LabelledImages) -> LabelledImages:
@@ -176,6 +181,22 @@ def test_one_patient_more_moves_the_sum_by_the_clip_norm_at_most(brightness: flo
     images.images_NCHW[-1] *= brightness
 
     difference_P = sum_over(images, clip_norm=0.3) - sum_over(without_last(images), clip_norm=0.3)
+
+    assert np.linalg.norm(difference_P) <= 0.3 * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("brightness", [0.0, 1.0, 1e4, 1e38])
+@pytest.mark.parametrize("weights", [(), (100.0, 0.01, 100.0)])
+def test_one_patient_with_several_labels_moves_the_sum_by_the_clip_norm_at_most(
+    brightness: float, weights: tuple[float, ...]
+) -> None:
+    images = several_labels_of(5)
+    images.images_NCHW[-1] *= brightness
+    objective = Objective(normalisation=Normalisation(mean=0.9, spread=0.02), class_weights=weights)
+
+    difference_P = sum_over(images, clip_norm=0.3, objective=objective) - sum_over(
+        without_last(images), clip_norm=0.3, objective=objective
+    )
 
     assert np.linalg.norm(difference_P) <= 0.3 * (1 + 1e-6)
 

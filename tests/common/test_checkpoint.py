@@ -36,6 +36,7 @@ def checkpoint(number: int = 1, *, model: bytes = MODEL_BYTES) -> Checkpoint:
         task=TASK.digest,
         classes=TASK.classes,
         positive=TASK.positive,
+        multi_label=TASK.multi_label,
         model=MODEL.fingerprint,
         parameters=digest_of(parameter_bytes(FIRST_P)),
         file=digest_of(model),

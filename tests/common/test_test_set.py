@@ -96,3 +96,29 @@ def test_an_empty_test_set_is_refused(tmp_path: Path) -> None:
 def test_a_disk_that_refuses_is_the_operators_matter(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="can't be written"):
         save_test_set(tmp_path / "nowhere" / "test.safetensors", make_test_set(), TASK)
+
+
+SEVERAL = replace(TASK, multi_label=True)
+
+
+def test_several_labels_come_back_as_they_were_saved(tmp_path: Path) -> None:
+    saved = replace(make_test_set(), labels_N=torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0]]))
+    save_test_set(tmp_path / "test.safetensors", saved, SEVERAL)
+    assert torch.equal(load_test_set(tmp_path / "test.safetensors", SEVERAL).labels_N, saved.labels_N)
+
+
+@pytest.mark.parametrize(
+    ("labels_N", "reason"),
+    [
+        (torch.tensor([0, 1, 1]), "float32 of shape"),
+        (torch.zeros(3, 3), "float32 of shape"),
+        (torch.zeros(3, 2, dtype=torch.float64), "float32 of shape"),
+        (torch.full((3, 2), 0.5), "0 or 1"),
+        (torch.full((3, 2), float("nan")), "0 or 1"),
+    ],
+)
+def test_several_labels_of_another_form_are_refused(
+    tmp_path: Path, labels_N: torch.Tensor, reason: str
+) -> None:
+    with pytest.raises(DataError, match=reason):
+        save_test_set(tmp_path / "test", replace(make_test_set(), labels_N=labels_N), SEVERAL)

@@ -1,31 +1,41 @@
 """What the whole way of a round computes: without noise and clipping it is SGD on all patients together."""
 
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tests.client.fake_randomness import FakeRandomness
 from tests.fakes import (
     COHORT,
     COORDINATOR_KEY,
     FIRST_P,
     MODEL,
-    NUM_PARAMETERS,
+    MODEL_OF_SEVERAL,
     POLICY,
+    SEVERAL,
     SITE_KEYS,
+    TASK,
     DirectExchange,
     dataset_of,
     opened_site,
     plan_of,
+    several_labels_of,
 )
 from torch.nn import functional
 
+from fed_client.dataset import SiteDataset
 from fed_common.checkpoint import parameter_bytes
+from fed_common.greys import USUAL, model_input
 from fed_common.layout import flatten, load_flat
-from fed_common.models import build_model
-from fed_common.plans import DpTerms, TrainTerms
+from fed_common.messages import RoundPlan
+from fed_common.models import ModelSpec, build_model, initial_parameters
+from fed_common.names import SiteName, digest_of
+from fed_common.plans import DpTerms, Normalisation, TrainTerms
+from fed_common.task import Task
 from fed_server.aggregation import WeightedMean
 from fed_server.rounds import Coordinator, run_round
 
@@ -37,13 +47,30 @@ OPEN_POLICY = replace(
 )
 
 
-def test_three_sites_of_different_sizes_step_as_one_pooled_site(tmp_path: Path) -> None:
-    datasets = {site.name: dataset_of(site.patients, seed=site.patients) for site in COHORT}
+# Public constants that are far from the usual ones.
+MEASURED = replace(TERMS, normalisation=Normalisation(mean=0.3, spread=0.5))
+
+
+def federated(
+    folder: Path,
+    plan: RoundPlan,
+    first_P: NDArray[np.float32],
+    *,
+    task: Task,
+    datasets: Mapping[SiteName, SiteDataset],
+) -> NDArray[np.float64]:
+    """Return the parameters after one round at three sites of 4, 8 and 16 patients."""
+    policy = replace(OPEN_POLICY, allowed_models=(plan.model,))
     with ExitStack() as stack:
         sites = {
             name: stack.enter_context(
                 opened_site(
-                    tmp_path / name, name=name, policy=OPEN_POLICY, dataset=data, randomness=FakeRandomness()
+                    folder / name,
+                    name=name,
+                    policy=policy,
+                    dataset=data,
+                    randomness=FakeRandomness(),
+                    task=task,
                 )
             )
             for name, data in datasets.items()
@@ -56,20 +83,77 @@ def test_three_sites_of_different_sizes_step_as_one_pooled_site(tmp_path: Path) 
             deadline_s=60.0,
         )
         outcome = run_round(
-            plan_of(TERMS),
-            parameter_bytes(FIRST_P),
-            WeightedMean(NUM_PARAMETERS),
+            plan,
+            parameter_bytes(first_P),
+            WeightedMean(len(first_P)),
             coordinator=coordinator,
             on_reply=lambda reply: None,
         )
+    assert outcome.result is not None
+    assert np.abs(outcome.result).max() > 1e-3
+    return first_P + outcome.result
 
-    model = build_model(MODEL)
-    load_flat(model, FIRST_P)
+
+def pooled(
+    spec: ModelSpec,
+    first_P: NDArray[np.float32],
+    datasets: Mapping[SiteName, SiteDataset],
+    loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    *,
+    normalisation: Normalisation = USUAL,
+) -> NDArray[np.float32]:
+    """Return the parameters after one step of torch's SGD on all images in one place."""
+    model = build_model(spec)
+    load_flat(model, first_P)
     images_NCHW = torch.cat([data.train.images_NCHW for data in datasets.values()])
     labels_N = torch.cat([data.train.labels_N for data in datasets.values()])
     optimizer = torch.optim.SGD(model.parameters(), lr=TERMS.learning_rate)
-    torch.autograd.backward(functional.cross_entropy(model(images_NCHW), labels_N))
+    torch.autograd.backward(loss_of(model(model_input(images_NCHW, normalisation)), labels_N))
     optimizer.step()
-    assert outcome.result is not None
-    assert np.abs(outcome.result).max() > 1e-3
-    np.testing.assert_allclose(FIRST_P + outcome.result, flatten(model), atol=1e-6)
+    return flatten(model)
+
+
+def test_three_sites_of_different_sizes_step_as_one_pooled_site(tmp_path: Path) -> None:
+    datasets = {site.name: dataset_of(site.patients, seed=site.patients) for site in COHORT}
+    stepped_P = federated(tmp_path, plan_of(TERMS), FIRST_P, task=TASK, datasets=datasets)
+    expected_P = pooled(MODEL, FIRST_P, datasets, functional.cross_entropy)
+    np.testing.assert_allclose(stepped_P, expected_P, atol=1e-6)
+
+
+def test_class_weights_and_normalisation_step_as_at_one_pooled_site(tmp_path: Path) -> None:
+    datasets = {site.name: dataset_of(site.patients, seed=site.patients) for site in COHORT}
+    weights = (0.5, 2.0)
+    plan = plan_of(replace(MEASURED, class_weights=weights))
+    stepped_P = federated(tmp_path, plan, FIRST_P, task=TASK, datasets=datasets)
+
+    def weighted(logits_NK: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
+        # Divided by the number of images: torch's own mean would divide by the sum of the weights.
+        losses = functional.cross_entropy(logits_NK, labels_N, weight=torch.tensor(weights), reduction="sum")
+        return losses / len(labels_N)
+
+    expected_P = pooled(MODEL, FIRST_P, datasets, weighted, normalisation=MEASURED.normalisation)
+    np.testing.assert_allclose(stepped_P, expected_P, atol=1e-6)
+
+
+def test_several_labels_step_as_at_one_pooled_site(tmp_path: Path) -> None:
+    datasets = {
+        site.name: replace(
+            dataset_of(site.patients), train=several_labels_of(site.patients, seed=site.patients)
+        )
+        for site in COHORT
+    }
+    first_P = initial_parameters(MODEL_OF_SEVERAL, seed=0)
+    weights = (0.5, 2.0, 0.5)
+    plan = replace(
+        plan_of(replace(MEASURED, class_weights=weights)),
+        task=SEVERAL.digest,
+        model=MODEL_OF_SEVERAL.fingerprint,
+        parameters=digest_of(parameter_bytes(first_P)),
+    )
+    stepped_P = federated(tmp_path, plan, first_P, task=SEVERAL, datasets=datasets)
+
+    def binary(logits_NK: torch.Tensor, labels_NK: torch.Tensor) -> torch.Tensor:
+        return functional.binary_cross_entropy_with_logits(logits_NK, labels_NK, weight=torch.tensor(weights))
+
+    expected_P = pooled(MODEL_OF_SEVERAL, first_P, datasets, binary, normalisation=MEASURED.normalisation)
+    np.testing.assert_allclose(stepped_P, expected_P, atol=1e-6)
