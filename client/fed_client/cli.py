@@ -12,6 +12,7 @@ from rich.table import Table
 
 from fed_client.config import load_site_config
 from fed_client.data_commands import app as data
+from fed_client.doctor.command import doctor
 from fed_client.flower_link import FlowerLink, LinkEvent, serve
 from fed_client.opening import ACCOUNTANTS, opened_site
 from fed_common.accounting import charged_epsilon
@@ -39,6 +40,9 @@ app.add_typer(data)
 ConfigOption = Annotated[
     Path, typer.Option("--config", help="The site's configuration, site.toml.", show_default=True)
 ]
+
+
+app.command()(doctor)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from fed_client.dataset.manifest import LabelSource
 from fed_client.dataset.source import Source
 from fed_client.dataset.split import Fractions
 from fed_client.dataset.versions import datasets_folder
+from fed_client.pacs.config import PacsTable
 from fed_client.policy import SitePolicy
 from fed_common.config import ConfigTable, load_config
 from fed_common.names import SiteName, site_name
@@ -65,6 +66,7 @@ class _SiteFile(ConfigTable):
     server: _ServerTable
     data: _DataTable
     policy: _PolicyTable
+    pacs: PacsTable | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,7 @@ class SiteConfig:
     node_key: Path
     source: Source
     policy: SitePolicy
+    pacs: PacsTable | None
 
     @property
     def ledger(self) -> Path:
@@ -120,4 +123,5 @@ def load_site_config(path: Path) -> SiteConfig:
             defacing_attested=file.data.defacing_attested,
         ),
         policy=SitePolicy(**file.policy.model_dump()),
+        pacs=file.pacs,
     )

@@ -30,6 +30,7 @@ from fed_client.dataset.verification import (
 )
 from fed_client.dataset.versions import Names, latest_version, list_versions, load_version
 from fed_client.opening import register_configured, site_keys
+from fed_client.pacs.command import pull_command
 from fed_common.errors import ConfigError, DataError
 
 app = typer.Typer(
@@ -37,6 +38,8 @@ app = typer.Typer(
     help="Register the hospital's images; show, check and compare what was registered.",
     no_args_is_help=True,
 )
+
+app.command("pull")(pull_command)
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The site's configuration, site.toml.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
