@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from PIL import Image
 
 from fed_client.dataset import Fractions, SiteKeys, Source, Version, load_public_test, register
+from fed_client.reading.pool import ReaderPool
 from fed_common.errors import DataError
 from fed_common.signing import SigningKey
 from fed_common.task import load_task
@@ -21,7 +22,7 @@ ONE_SITE = Spread(sites=1, seed=1)
 
 
 def registered(federation: Path) -> Version:
-    """Return the data set of the only hospital of an import."""
+    """Return the data set of the only hospital of an import; public pictures are not searched for text."""
     return register(
         Source(
             images=federation / "hospital-1" / "images",
@@ -32,6 +33,7 @@ def registered(federation: Path) -> Version:
         keys=SiteKeys(identity=SigningKey(Ed25519PrivateKey.generate()), secret=bytes(32)),
         folder=federation / "datasets",
         min_patients=10,
+        open_reader=lambda recipe: ReaderPool.opened(recipe, num_workers=2, look_for_text=False),
     )
 
 

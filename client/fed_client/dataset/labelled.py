@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fed_common.greys import model_input
+from fed_client.dataset.gathering import gathered
+from fed_common.greys import USUAL, renormalised
 from fed_common.names import Digest
+from fed_common.plans import Normalisation
 from fed_common.task import Task
 
 
@@ -25,9 +27,11 @@ class LabelledImages:
     patients_N: torch.Tensor
     num_patients: int
 
-    def batch(self, index_N: torch.Tensor) -> torch.Tensor:
+    def batch(self, index_N: torch.Tensor, normalisation: Normalisation = USUAL) -> torch.Tensor:
         """Return the images at `index_N` as the model's input, float32."""
-        return model_input(self.images_NCHW[index_N])
+        if self.images_NCHW.dtype == torch.float32:
+            return renormalised(self.images_NCHW[index_N], normalisation)
+        return torch.from_numpy(gathered(self.images_NCHW.numpy(), index_N.numpy(), normalisation))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,16 @@ from rich.console import Console
 from rich.table import Table
 
 from fed_common.errors import MachineError
+from fed_sim.bench.cache import (
+    BATCH,
+    GATHER_TARGET,
+    Encryption,
+    Gather,
+    Registration,
+    measure_encryption,
+    measure_gather,
+    measure_registration,
+)
 from fed_sim.bench.ingest import Row, measure
 
 app = typer.Typer(help="Measure speed on this machine, as ratios within one run.", no_args_is_help=True)
@@ -36,6 +46,25 @@ def ingest(
         write_json(json_file, [asdict(row) | {"verdict": row.verdict} for row in rows])
 
 
+@app.command()
+def cache(
+    images: Annotated[int, typer.Option(min=100, help="How many pictures are registered.")] = 10_000,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each way takes its turn.")] = 15,
+    json_file: JsonOption = None,
+) -> None:
+    """Gather batches against a plain memory map; write, open and register an encrypted data set."""
+    # First, because the peak of the memory is that of the whole process.
+    registration = measure_registration(images=images, patients=max(1, images // 2))
+    gathers = [measure_gather(size=size, images=4000, repeats=repeats) for size in (32, 224)]
+    encryption = measure_encryption(num_bytes=1 << 28, repeats=repeats)
+    Console().print(_cache_table(gathers, encryption, registration))
+    if json_file is not None:
+        found = {"gather": [asdict(gather) | {"ratio": gather.ratio} for gather in gathers]}
+        write_json(
+            json_file, found | {"encryption": asdict(encryption), "registration": asdict(registration)}
+        )
+
+
 def write_json(path: Path, figures: object) -> None:
     """Write figures to a file.
 
@@ -46,6 +75,29 @@ def write_json(path: Path, figures: object) -> None:
         path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise MachineError(f"{path}: can't be written ({error.strerror})") from error
+
+
+def _cache_table(gathers: list[Gather], encryption: Encryption, registration: Registration) -> Table:
+    table = Table(title="An encrypted data set", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for gather in gathers:
+        verdict = "met" if gather.ratio <= GATHER_TARGET else "missed"
+        table.add_row(
+            f"gather {BATCH} of {gather.size} x {gather.size}, us per image: plain, ours (target "
+            f"{GATHER_TARGET:g}x)",
+            f"{gather.plain_us:.1f}, {gather.ours_us:.1f}: {gather.ratio:.2f}x, {verdict}",
+        )
+    for way, rate in asdict(encryption).items():
+        table.add_row(f"{way.replace('_', ', ')}, GB/s", f"{rate:.2f}")
+    for way in ("register", "again", "reopen"):
+        seconds = getattr(registration, f"{way}_s")
+        table.add_row(f"{way}, {registration.images} pictures, s", f"{seconds:.2f}")
+    table.add_row(
+        "memory before, peak while registering, MB",
+        f"{registration.memory_before_mb:.0f}, {registration.peak_memory_mb:.0f}",
+    )
+    return table
 
 
 def _ingest_table(rows: list[Row], side: int) -> Table:
