@@ -14,7 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
 
-from fed_client.reading.codestream import Announced, announced_by_jpeg, announced_by_jpeg_2000
+from fed_client.reading.codestream import (
+    Announced,
+    announced_by_high_throughput,
+    announced_by_jpeg,
+    announced_by_jpeg_2000,
+)
 from fed_client.reading.colour import SUBSAMPLED, YCBCR, to_rgb, upsampled
 from fed_client.reading.layout import Layout
 from fed_client.reading.rle import unpack
@@ -34,9 +39,10 @@ def decode(frame: memoryview, syntax: str, layout: Layout) -> Stored:
     if decoder is None:
         stored = _uncompressed(frame, layout)
     else:
+        whole = bytes(frame)
         if decoder.announced is not None:
-            _compare(decoder.announced(frame), layout)
-        stored = decoder.decode(bytes(frame), layout)
+            _compare(decoder.announced(whole), layout)
+        stored = decoder.decode(whole, layout)
     if stored.shape != layout.shape or stored.dtype.itemsize * 8 > layout.bits_allocated:
         raise UnreadableImageError("the decoded image has another shape than the header says")
     stored = _used_bits(stored, layout)
@@ -131,7 +137,7 @@ class _Decoder:
     """How frames of a transfer syntax are read; run-length encoding announces nothing and is bounded."""
 
     decode: Callable[[bytes, Layout], Stored]
-    announced: Callable[[memoryview], Announced] | None
+    announced: Callable[[bytes], Announced] | None
     gives_rgb: bool = False
 
 
@@ -139,7 +145,7 @@ _LOSSY = _Decoder(decode=_jpeg, announced=announced_by_jpeg, gives_rgb=True)
 _LOSSLESS = _Decoder(decode=_jpeg_lossless, announced=announced_by_jpeg)
 _JPEG_LS = _Decoder(decode=_jpeg_ls, announced=announced_by_jpeg)
 _JPEG_2000 = _Decoder(decode=_jpeg_2000, announced=announced_by_jpeg_2000)
-_HIGH_THROUGHPUT = _Decoder(decode=_high_throughput_jpeg_2000, announced=announced_by_jpeg_2000)
+_HIGH_THROUGHPUT = _Decoder(decode=_high_throughput_jpeg_2000, announced=announced_by_high_throughput)
 
 _COMPRESSED: dict[str, _Decoder] = {
     uid.RLELossless: _Decoder(decode=_rle, announced=None),

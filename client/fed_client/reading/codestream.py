@@ -1,6 +1,7 @@
 """Reads how large a compressed picture says it is, before a decoder reserves memory for it.
 
-A JPEG file of a kilobyte can announce twelve gigabytes.
+A JPEG file of a kilobyte can announce twelve gigabytes; and one that is cut off has half a picture, of which
+libjpeg and OpenJPH say nothing.
 """
 
 import struct
@@ -14,6 +15,8 @@ _START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 # Markers that stand alone. Source: ISO/IEC 10918-1 B.1.1.3.
 _ALONE = {0x01, *range(0xD0, 0xD9)}
 _MAX_TILES = 65_535
+# Never part of the coded values. Source: ISO/IEC 10918-1 B.1.1.5, ISO/IEC 15444-1 A.4.4.
+_END = b"\xff\xd9"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,16 +29,16 @@ class Announced:
     bits: int
 
 
-def announced_by_jpeg(frame: memoryview) -> Announced:
+def announced_by_jpeg(frame: bytes) -> Announced:
     """Return what the frame header of a JPEG or JPEG-LS picture says.
 
     Raises:
-        UnreadableImageError: there is none.
+        UnreadableImageError: there is none, or the picture has no end.
         struct.error, IndexError: it is cut off.
 
     Source: ISO/IEC 10918-1 B.1.1.2 (markers) and B.2.2 (frame header); ISO/IEC 14495-1 C.2.2.
     """
-    if bytes(frame[:2]) != b"\xff\xd8":
+    if frame[:2] != b"\xff\xd8":
         raise UnreadableImageError("a JPEG picture must begin with its start")
     position = 2
     while position < len(frame):
@@ -47,6 +50,7 @@ def announced_by_jpeg(frame: memoryview) -> Announced:
         elif marker in _ALONE:
             position += 2
         elif marker in _START_OF_FRAME:
+            _check_end(frame, position)
             bits, rows, columns, samples = struct.unpack_from(">BHHB", frame, position + 4)
             return Announced(rows=rows, columns=columns, samples=samples, bits=bits)
         else:
@@ -54,7 +58,7 @@ def announced_by_jpeg(frame: memoryview) -> Announced:
     raise UnreadableImageError("a JPEG picture must have a frame header")
 
 
-def announced_by_jpeg_2000(frame: memoryview) -> Announced:
+def announced_by_jpeg_2000(frame: bytes) -> Announced:
     """Return what the image and tile size of a JPEG 2000 picture say, wrapped in a JP2 file or not.
 
     Raises:
@@ -64,7 +68,7 @@ def announced_by_jpeg_2000(frame: memoryview) -> Announced:
     Source: ISO/IEC 15444-1 A.5.1 (SIZ), table A.11 (Ssiz), I.4 (boxes).
     """
     start = _contiguous_codestream(frame)
-    if bytes(frame[start : start + 4]) != b"\xff\x4f\xff\x51":
+    if frame[start : start + 4] != b"\xff\x4f\xff\x51":
         raise UnreadableImageError("a JPEG 2000 picture must begin with its size")
     sizes = struct.unpack_from(">8LH", frame, start + 8)
     right, bottom, left, top, tile_width, tile_height, tile_left, tile_top, samples = sizes
@@ -80,10 +84,24 @@ def announced_by_jpeg_2000(frame: memoryview) -> Announced:
     return Announced(rows=bottom - top, columns=right - left, samples=samples, bits=bits)
 
 
-def _contiguous_codestream(frame: memoryview) -> int:
+def announced_by_high_throughput(frame: bytes) -> Announced:
+    """Return the same of an HTJ2K picture, whose end its decoder doesn't miss.
+
+    Source: ISO/IEC 15444-15 A.1 (markers as in part 1).
+    """
+    _check_end(frame, 0)
+    return announced_by_jpeg_2000(frame)
+
+
+def _check_end(frame: bytes, position: int) -> None:
+    if frame.rfind(_END) < position:
+        raise UnreadableImageError("the compressed picture is cut off")
+
+
+def _contiguous_codestream(frame: bytes) -> int:
     """Return where the codestream begins: at once, or in the first box for it of a JP2 file."""
     position = 0
-    if bytes(frame[4:8]) != b"jP  ":
+    if frame[4:8] != b"jP  ":
         return position
     while position + 8 <= len(frame):
         length, kind = struct.unpack_from(">L4s", frame, position)

@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread, uid
 
-NEEDED = ("dcmconv", "dcmdjpeg", "dcmdrle", "dcmdjpls", "dcmj2pnm", "gdcmconv")
+NEEDED = (
+    "dcmconv",
+    "dcmcjpeg",
+    "dcmdjpeg",
+    "dcmcrle",
+    "dcmdrle",
+    "dcmcjpls",
+    "dcmdjpls",
+    "dcmj2pnm",
+    "gdcmconv",
+)
 MISSING = [program for program in NEEDED if shutil.which(program) is None]
 
 _JPEG = {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1}

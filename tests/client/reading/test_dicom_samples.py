@@ -13,7 +13,7 @@ pytestmark = [
 
 # DCMTK rounds the colours of uncompressed YBR_FULL in fixed point; the standard's formula says ours.
 ROUNDED = {"rob_3c9f4b_SC_ybr_full_uncompressed.dcm": 2}
-# DCMTK leaves the modality table to the display, we apply it; test_dicom.py has its formula.
+# DCMTK leaves the modality table to the display, we apply it; test_shown_samples.py compares what it shows.
 ALONE = {"rob_9c65b3_mlut_18.dcm"}
 NO_IMAGES = {
     "SOPClassUID must be an image class": 19,
