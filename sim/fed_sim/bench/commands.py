@@ -102,12 +102,12 @@ def _cache_table(gathers: list[Gather], encryption: Encryption, registration: Re
 
 def _ingest_table(rows: list[Row], side: int) -> Table:
     table = Table(title=f"{side} x {side}, 16 bits, to 224 x 224: ms per image on one core")
-    for heading in ("", "usual", "ours", "and text", "faster", "target", "", "1 process/s", "2 processes/s"):
-        table.add_column(heading, justify="left" if not heading else "right")
+    for heading in ("", "usual", "ours", "and text", "faster", "target", "", "/s by 1", "/s by 2"):
+        table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.format,
-            "no decoder" if row.usual_ms is None else f"{row.usual_ms:.1f}",
+            "no decoder" if row.usual_ms is None else f"{row.decoder} {row.usual_ms:.1f}",
             f"{row.ours_ms:.2f}",
             f"{row.with_text_ms:.2f}",
             "" if row.ratio is None else f"{row.ratio:.1f}x",

@@ -5,6 +5,7 @@ The usual way is pydicom's `dcmread`, `pixel_array` and `apply_voi_lut`, then an
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread, dcmwrite, uid
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate, get_frame
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_voi_lut
+from pydicom.pixels.utils import pixel_array
 from torch.nn.functional import interpolate
 
 from fed_client.images import SourceImage
@@ -30,6 +33,8 @@ from fed_common.task import Recipe
 from fed_sim.bench.timing import interleaved_ms
 
 TARGET_SIZE = 224
+# How long the pool's files should take one process.
+_POOL_MS = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +90,13 @@ FORMATS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Milliseconds per image on one core, files in the page cache; `pool_per_s` by number of processes."""
+    """Milliseconds per image on one core, files in the page cache; `pool_per_s` by number of processes.
+
+    `decoder` is what pydicom decodes with here, empty if nothing is installed.
+    """
 
     format: str
+    decoder: str
     usual_ms: float | None
     ours_ms: float
     with_text_ms: float
@@ -104,31 +113,44 @@ class Row:
 
 
 def measure(*, side: int = 2048, repeats: int = 15, pool_files: int = 40) -> Iterator[Row]:
-    """Yield a row for each format, of smooth pictures with a scanner's noise, 16 bits."""
+    """Yield a row for each format, of smooth pictures with a scanner's noise, 16 bits.
+
+    The pool is timed without a look for text.
+    """
     keep_freed_memory()
     torch.set_num_threads(1)
     recipe = Recipe(size=TARGET_SIZE)
-    with tempfile.TemporaryDirectory() as folder:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        pools = {
+            number: stack.enter_context(ReaderPool.opened(recipe, num_workers=number, look_for_text=False))
+            for number in (1, 2)
+        }
         for kind in FORMATS:
-            path = Path(folder) / f"{kind.syntax}.dcm"
+            path = folder / f"{kind.syntax}.dcm"
             path.write_bytes(_file(_picture(side), kind))
-            ways: dict[str, Callable[[], object]] = {
-                "ours": lambda path=path: _ours(path, recipe, text=False),  # type: ignore[misc]
-                "with text": lambda path=path: _ours(path, recipe, text=True),  # type: ignore[misc]
-            }
-            if _usual_can(path):
-                ways["usual"] = lambda path=path: _usual(path)  # type: ignore[misc]
-            taken = interleaved_ms(ways, repeats=repeats)
+            decoder = _decoder(path, kind.syntax)
+            taken = interleaved_ms(_ways(path, recipe, usual=bool(decoder)), repeats=repeats)
+            files = min(pool_files, max(4, int(_POOL_MS / taken["ours"])))
             usual = taken.get("usual")
             yield Row(
                 format=kind.name,
+                decoder=decoder,
                 usual_ms=usual,
                 ours_ms=taken["ours"],
                 with_text_ms=taken["with text"],
                 ratio=usual / taken["ours"] if usual else None,
                 target=kind.target,
-                pool_per_s={number: _pool_rate(path, recipe, number, pool_files) for number in (1, 2)},
+                pool_per_s={number: _pool_rate(pool, path, files) for number, pool in pools.items()},
             )
+
+
+def _ways(path: Path, recipe: Recipe, *, usual: bool) -> dict[str, Callable[[], object]]:
+    ways: dict[str, Callable[[], object]] = {
+        "ours": lambda: _ours(path, recipe, text=False),
+        "with text": lambda: _ours(path, recipe, text=True),
+    }
+    return {"usual": lambda: _usual(path), **ways} if usual else ways
 
 
 def _picture(side: int) -> NDArray[np.uint16]:
@@ -178,17 +200,21 @@ def _usual(path: Path) -> torch.Tensor:
     return interpolate(grey_HW[None, None], size=size, mode="bilinear", antialias=True)
 
 
-def _usual_can(path: Path) -> bool:
-    try:
-        _usual(path)
-    except (RuntimeError, NotImplementedError):  # no decoder is installed for pydicom
-        return False
-    return True
+def _decoder(path: Path, syntax: uid.UID) -> str:
+    """Return what pydicom decodes the file with: the first of those installed that can."""
+    if not syntax.is_encapsulated:
+        return "numpy"
+    for plugin in get_decoder(syntax).available_plugins:
+        try:
+            pixel_array(path, decoding_plugin=plugin)
+        except (RuntimeError, NotImplementedError, ValueError):
+            continue
+        return str(plugin)
+    return ""
 
 
-def _pool_rate(path: Path, recipe: Recipe, num_workers: int, files: int) -> float:
-    """Return images per second, with the look for text by contrast left out."""
-    with ReaderPool.opened(recipe, num_workers=num_workers, look_for_text=False) as pool:
-        list(pool.read([path] * num_workers))
-        taken = interleaved_ms({"pool": lambda: list(pool.read([path] * files))}, repeats=3)["pool"]
+def _pool_rate(pool: ReaderPool, path: Path, files: int) -> float:
+    """Return images per second."""
+    list(pool.read([path] * 8))  # the processes compile
+    taken = interleaved_ms({"pool": lambda: list(pool.read([path] * files))}, repeats=3)["pool"]
     return 1000 * files / taken
