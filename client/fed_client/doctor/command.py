@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -74,5 +75,6 @@ def _table(checks: list[Check]) -> Table:
         table.add_column(heading, overflow="fold")
     for check in checks:
         colour = _COLOURS[check.status]
-        table.add_row(f"[{colour}]{check.status}[/{colour}]", check.subject, check.found, check.advice)
+        told = (escape(text) for text in (check.subject, check.found, check.advice))
+        table.add_row(f"[{colour}]{check.status}[/{colour}]", *told)
     return table
