@@ -14,6 +14,7 @@ import typer.main
 
 from fed_client.cli import app as client
 from fed_client.config import load_site_config
+from fed_client.doctor.command import EXIT_FAILURE
 from fed_common import errors
 from fed_common.errors import ConfigError, FedError
 from fed_server.cli import app as server
@@ -66,7 +67,7 @@ def test_every_command_in_the_readme_parses(words: list[str]) -> None:
 
 def test_the_exit_codes_in_the_readme_are_those_of_the_errors() -> None:
     listed = {int(code) for code in re.findall(r"^\| (\d) \|", README, re.MULTILINE)}
-    assert listed == {0, *(family.exit_code for family in families())}
+    assert listed == {0, EXIT_FAILURE, *(family.exit_code for family in families())}
 
 
 def test_the_configuration_files_in_the_readme_are_accepted(tmp_path: Path) -> None:
