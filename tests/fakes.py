@@ -30,7 +30,7 @@ from fed_common.messages import (
 )
 from fed_common.models import ModelSpec, initial_parameters
 from fed_common.names import RunId, SiteName, digest_of
-from fed_common.plans import DpTerms, EvaluationTerms, SiteTerms, TrainTerms
+from fed_common.plans import DpTerms, EvaluationTerms, SiteTerms, StatisticsTerms, Terms, TrainTerms
 from fed_common.randomness import Randomness, SystemRandomness
 from fed_common.signing import SigningKey
 from fed_common.task import Recipe, Task
@@ -57,11 +57,14 @@ SITE_KEYS = {name: new_key() for name in SITES}
 DP = DpTerms(noise_multiplier=1.0, clip_norm=1.0, sampling_rate=0.5, steps=2, max_images_per_patient=2)
 TRAIN = TrainTerms(dp=DP, learning_rate=0.1, momentum=0.0, update_clip=1.0)
 EVALUATE = EvaluationTerms(noise_multiplier=4.0, bins=10)
+STATISTICS = StatisticsTerms(noise_multiplier=4.0, classes=2, several_labels=False, bins=16)
 POLICY = SitePolicy(
     epsilon=6.0,
     delta=1e-5,
     min_noise_multiplier=1.0,
     min_evaluation_noise=4.0,
+    allow_statistics=True,
+    min_statistics_noise=4.0,
     max_clip_norm=1.0,
     max_sampling_rate=0.5,
     max_steps_per_round=2,
@@ -85,7 +88,7 @@ class StepCounter:
         return float(sum(spend.steps for spend in spends))
 
 
-def plan_of(terms: TrainTerms | EvaluationTerms = TRAIN, *, number: int = 1) -> RoundPlan:
+def plan_of(terms: Terms = TRAIN, *, number: int = 1) -> RoundPlan:
     return RoundPlan(
         run=RUN,
         round=number,
@@ -236,7 +239,7 @@ def answer_to(
 
 @dataclass
 class ObedientSite:
-    """Answers every plan: with its own constant update, or with a histogram of 50 healthy and 50 sick."""
+    """Answers every plan: its own constant update, scores of 50 healthy and 50 sick, or fixed statistics."""
 
     name: SiteName
     value: float
@@ -246,8 +249,15 @@ class ObedientSite:
         statement, _ = unseal(payload, PlanStatement, COORDINATOR_SIGNS)
         plan = statement.plan
         self.plans.append(plan)
-        if isinstance(plan.terms, TrainTerms):
-            return answer_to(plan, np.full(NUM_PARAMETERS, self.value), site=self.name)
-        counts = np.zeros(2 * plan.terms.bins)
-        counts[[1, -2]] = 50.0
-        return answer_to(plan, counts, site=self.name)
+        match plan.terms:
+            case TrainTerms():
+                values = np.full(NUM_PARAMETERS, self.value)
+            case EvaluationTerms(bins=bins):
+                values = np.zeros(2 * bins)
+                values[[1, -2]] = 50.0
+            case StatisticsTerms(classes=classes, bins=bins):
+                # 3 healthy ones for each sick one, all pictures grey of either 1/4 or 3/4.
+                values = np.zeros(classes + bins)
+                values[:2] = 30_000.0, 10_000.0
+                values[[classes + bins // 4, classes + 3 * bins // 4]] = 20_000.0
+        return answer_to(plan, values, site=self.name)

@@ -52,6 +52,8 @@ class _PolicyTable(ConfigTable):
     delta: float = 1e-5
     min_noise_multiplier: float = 0.5
     min_evaluation_noise: float = 1.0
+    allow_statistics: bool = True
+    min_statistics_noise: float = 4.0
     max_clip_norm: float = 10.0
     max_sampling_rate: float = 0.5
     max_steps_per_round: Annotated[int, Field(ge=1)] = 100

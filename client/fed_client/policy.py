@@ -17,7 +17,7 @@ from fed_common.accounting import (
 from fed_common.errors import ConfigError, PrivacyError
 from fed_common.messages import RefusalCode, RoundPlan
 from fed_common.names import Digest
-from fed_common.plans import EvaluationTerms, TrainTerms
+from fed_common.plans import EvaluationTerms, StatisticsTerms, TrainTerms
 
 MAX_DELTA = 1e-5
 
@@ -39,6 +39,8 @@ class SitePolicy:
     delta: float
     min_noise_multiplier: float
     min_evaluation_noise: float
+    allow_statistics: bool
+    min_statistics_noise: float
     max_clip_norm: float
     max_sampling_rate: float
     max_steps_per_round: int
@@ -53,7 +55,7 @@ class SitePolicy:
             raise ConfigError(f"policy.epsilon must be in (0, 1000], got {self.epsilon}")
         if not 0 < self.delta <= MAX_DELTA:
             raise ConfigError(f"policy.delta must be in (0, {MAX_DELTA:g}], got {self.delta}")
-        for name in ("min_noise_multiplier", "min_evaluation_noise"):
+        for name in ("min_noise_multiplier", "min_evaluation_noise", "min_statistics_noise"):
             if not getattr(self, name) >= MIN_NOISE_MULTIPLIER:
                 raise ConfigError(
                     f"policy.{name} must be at least {MIN_NOISE_MULTIPLIER}, got {getattr(self, name)}"
@@ -71,8 +73,12 @@ class SitePolicy:
             sampling_rate=self.max_sampling_rate,
             steps=self.max_steps_per_round,
         )
-        evaluation = Spend(noise_multiplier=self.min_evaluation_noise, sampling_rate=1.0, steps=1)
-        return max(training, evaluation, key=lambda spend: RdpAccountant().epsilon([spend], self.delta))
+        counts = Spend(
+            noise_multiplier=min(self.min_evaluation_noise, self.min_statistics_noise),
+            sampling_rate=1.0,
+            steps=1,
+        )
+        return max(training, counts, key=lambda spend: RdpAccountant().epsilon([spend], self.delta))
 
     def refuse_weak_delta(self, patients: int) -> None:
         """Return only if `delta` still protects each of so many patients.
@@ -104,11 +110,11 @@ class SitePolicy:
             case TrainTerms():
                 return self._check_training(plan.terms)
             case EvaluationTerms(noise_multiplier=noise):
-                if not noise >= self.min_evaluation_noise:
-                    raise PolicyRefusal(
-                        "noise-below-floor", f"evaluation noise {noise:g} < {self.min_evaluation_noise:g}"
-                    )
-                return Spend(noise_multiplier=noise, sampling_rate=1.0, steps=1)
+                return _check_counts("evaluation", noise, self.min_evaluation_noise)
+            case StatisticsTerms(noise_multiplier=noise):
+                if not self.allow_statistics:
+                    raise PolicyRefusal("statistics-not-allowed", "this site releases no statistics")
+                return _check_counts("statistics", noise, self.min_statistics_noise)
 
     def _check_training(self, terms: TrainTerms) -> Spend:
         dp = terms.dp
@@ -156,3 +162,10 @@ class SitePolicy:
                 "budget-exhausted",
                 f"epsilon would be {after:.3f} of {self.epsilon:g} at delta {self.delta:g} per patient",
             )
+
+
+def _check_counts(what: str, noise: float, floor: float) -> Spend:
+    """Return what one release of counts spends; one patient changes it by 1 at most."""
+    if not noise >= floor:
+        raise PolicyRefusal("noise-below-floor", f"{what} noise {noise:g} < {floor:g}")
+    return Spend(noise_multiplier=noise, sampling_rate=1.0, steps=1)

@@ -7,7 +7,7 @@ An answer is made in this order, and each step may end it with a refusal that na
 3. policy: the hospital's own limits, the task and the model it installed;
 4. witness: the ledger must contain the head that the coordinator signed;
 5. charge: the budget is checked and the ledger written before the data are touched;
-6. work: train or evaluate with patient-level noise;
+6. work: train, evaluate or count, with patient-level noise;
 7. close up: clip the whole update, encode, seal, put on disk; only then is it sent.
 
 A crash after step 5 leaves a charge without an answer; that round is refused afterwards, never trained again.
@@ -25,6 +25,7 @@ from fed_client.answers import AnswerStore
 from fed_client.dataset import SiteDataset
 from fed_client.evaluation import release_counts
 from fed_client.policy import PolicyRefusal, SitePolicy
+from fed_client.statistics import release_statistics
 from fed_client.training import clip_update, train_privately
 from fed_common import fixedpoint
 from fed_common.accounting import Accountant, charged_epsilon
@@ -43,7 +44,7 @@ from fed_common.messages import (
 )
 from fed_common.models import build_model, spec_for
 from fed_common.names import SiteName, digest_of
-from fed_common.plans import EvaluationTerms, SiteTerms, TrainTerms
+from fed_common.plans import EvaluationTerms, SiteTerms, StatisticsTerms, Terms, TrainTerms
 from fed_common.randomness import Randomness
 from fed_common.signing import SigningKey, VerifyingKey
 from fed_common.task import Task
@@ -136,6 +137,13 @@ class Site:
                     randomness=self.randomness,
                 )
                 values = counts.to_vector()
+            case StatisticsTerms():
+                values = release_statistics(
+                    self.dataset.train,
+                    plan.terms,
+                    positive=self.task.positive_index,
+                    randomness=self.randomness,
+                )
         body = fixedpoint.to_bytes(fixedpoint.to_fixed(values))
         message = self._seal(plan, body, None)
         self.answers.keep(plan.run, plan.round, plan.phase, message)
@@ -148,7 +156,7 @@ class Site:
         if own is None:
             raise PolicyRefusal("not-in-cohort", f"{self.identity.name} is not in the plan's cohort")
         self.policy.check(plan)
-        if plan.task != self.task.digest:
+        if plan.task != self.task.digest or not self._fits_task(plan.terms):
             raise PolicyRefusal("task-differs", "classes or recipe are not those of this site's task file")
         if plan.model != self._model_spec.fingerprint:
             raise PolicyRefusal("model-not-allowed", f"{plan.model} is not the installed model")
@@ -167,6 +175,17 @@ class Site:
                     f"the coordinator has seen {witnessed.head.events} ledger events that are not here",
                 )
         return own
+
+    def _fits_task(self, terms: Terms) -> bool:
+        """Tell whether the terms are about as many classes, and as many at once, as the task has."""
+        num_classes = len(self.task.classes)
+        match terms:
+            case TrainTerms(class_weights=weights):
+                return len(weights) in (0, num_classes)
+            case EvaluationTerms():
+                return True
+            case StatisticsTerms(classes=classes, several_labels=several_labels):
+                return (classes, several_labels) == (num_classes, self.task.multi_label)
 
     def _check_model(self, plan: RoundPlan, parameters: bytes) -> NDArray[np.float32]:
         if digest_of(parameters) != plan.parameters:

@@ -58,7 +58,8 @@ def grey_bins(images_NCHW: torch.Tensor, *, bins: int) -> NDArray[np.int64]:
     Takes stored greys, or float32 pictures made with the usual normalisation.
     """
     if images_NCHW.dtype == torch.float32:
-        greys = np.nan_to_num(images_NCHW.numpy().astype(np.float64) * USUAL.spread + USUAL.mean, nan=0.0)
-        return np.clip(np.floor(greys * bins), 0, bins - 1).astype(np.int64)
+        greys_NCHW = images_NCHW.numpy().astype(np.float64) * USUAL.spread + USUAL.mean
+        greys_NCHW = np.clip(np.nan_to_num(greys_NCHW, nan=0.0), 0, 1)
+        return np.minimum(np.floor(greys_NCHW * bins), bins - 1).astype(np.int64)
     places: NDArray[np.int64] = ((images_NCHW.numpy().astype(np.int64) - _BLACK) * bins) >> 16
     return places

@@ -13,7 +13,7 @@ from fed_common import canonical, signed_fact
 from fed_common.errors import MalformedMessageError, TrustError
 from fed_common.ledger import LedgerHead
 from fed_common.names import Digest, RunId, SiteName, digest_of, run_id
-from fed_common.plans import EvaluationTerms, Phase, SiteTerms, TrainTerms
+from fed_common.plans import Phase, SiteTerms, Terms
 from fed_common.signing import SigningKey, VerifyingKey
 
 MAGIC = b"FED1"
@@ -33,6 +33,7 @@ RefusalCode = Literal[
     "sampling-above-ceiling",
     "steps-above-ceiling",
     "images-above-ceiling",
+    "statistics-not-allowed",
     "cohort-too-small",
     "ledger-behind-coordinator",
     "budget-exhausted",
@@ -59,7 +60,7 @@ class RoundPlan:
     model: str
     parameters: Digest
     cohort: tuple[SiteTerms, ...]
-    terms: TrainTerms | EvaluationTerms
+    terms: Terms
     witnessed: tuple[WitnessedHead, ...]
 
     def __post_init__(self) -> None:
@@ -113,7 +114,7 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerStatement:
-    """A site's signed header; beside it stand an update, a noised histogram, or nothing with a refusal."""
+    """A site's signed header; beside it stand an update, noised counts, or nothing with a refusal."""
 
     site: SiteName
     run: RunId

@@ -121,13 +121,14 @@ class EvaluationTerms:
 class StatisticsTerms:
     """One noised release of how many patients show which of `classes` classes, and which greys, in `bins`.
 
-    A patient changes the released vector by at most 1 (`fed_common.statistics`), so `noise_multiplier` is
-    the noise's standard deviation in it.
+    `several_labels` tells how a patient is counted by class. A patient changes the released vector by at
+    most 1 (`fed_common.statistics`), so `noise_multiplier` is the noise's standard deviation in it.
     """
 
     phase: Literal["statistics"] = "statistics"
     noise_multiplier: float
     classes: int
+    several_labels: bool
     bins: int
 
     def __post_init__(self) -> None:

@@ -5,20 +5,21 @@ A rule is settings; what it has gathered lives in an `OpenRound` and ends with t
 FedAvg: McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data" (2017).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fed_common import fixedpoint
 from fed_common.messages import RoundPlan
-from fed_common.metrics import EvaluationCounts
 from fed_common.names import SiteName
 from fed_common.plans import TrainTerms
 from fed_server.screening import Contribution
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
+CountsT = TypeVar("CountsT")
 
 
 class OpenRound(Protocol[ResultT_co]):
@@ -81,29 +82,27 @@ class OpenWeightedMean:
 
 
 @dataclass(frozen=True)
-class CountsBySite:
-    """Evaluation: each site's noised histogram; they are additive."""
+class CountsBySite(Generic[CountsT]):
+    """Evaluation and statistics: each site's noised counts, made of its vector by `read`."""
 
-    noise_std: float
+    read: Callable[[NDArray[np.float64]], CountsT]
 
-    def open(self, plan: RoundPlan) -> "OpenCounts":
+    def open(self, plan: RoundPlan) -> "OpenCounts[CountsT]":
         """Start a round."""
-        return OpenCounts(self.noise_std)
+        return OpenCounts(self.read)
 
 
-class OpenCounts:
-    """The histograms gathered so far."""
+class OpenCounts(Generic[CountsT]):
+    """The counts gathered so far."""
 
-    def __init__(self, noise_std: float) -> None:
-        self._noise_std = noise_std
-        self._counts: dict[SiteName, EvaluationCounts] = {}
+    def __init__(self, read: Callable[[NDArray[np.float64]], CountsT]) -> None:
+        self._read = read
+        self._counts: dict[SiteName, CountsT] = {}
 
     def fold(self, contribution: Contribution) -> None:
-        """Add one site's histogram."""
-        self._counts[contribution.site] = EvaluationCounts.from_vector(
-            fixedpoint.from_fixed(contribution.values), noise_std=self._noise_std
-        )
+        """Add one site's counts."""
+        self._counts[contribution.site] = self._read(fixedpoint.from_fixed(contribution.values))
 
-    def close(self) -> dict[SiteName, EvaluationCounts]:
-        """Return each site's histogram."""
+    def close(self) -> dict[SiteName, CountsT]:
+        """Return each site's counts."""
         return self._counts

@@ -7,9 +7,10 @@ from io import StringIO
 from typing import TYPE_CHECKING, Literal
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fed_common.metrics import Estimate
 
@@ -99,6 +100,34 @@ def draw_comparison(bars: Sequence[Bar]) -> str:
         axes.set_yticks(range(len(bars)), [_shortened(bar.name) for bar in bars])
         axes.set_ylim(len(bars) - 0.5, -0.5)
         axes.grid(visible=False)
+        return _to_svg(figure)
+
+
+def draw_greys(own: Sequence[float | None], margin: float, together: Sequence[float | None]) -> str:
+    """Return a site's shares of grey from black to white with the noise's margin, over those of all sites."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(3.3, 1.9))
+        axes = figure.add_subplot()
+        ink = _INKS["federated"]
+        own_B = np.array(own, dtype=np.float64)  # a share of few patients is NaN, and not drawn
+        edges_B = np.linspace(0, 1, len(own_B) + 1)
+        axes.stairs(np.array(together, dtype=np.float64), edges_B, color=_INKS["local"], linestyle=":")
+        axes.stairs(
+            own_B + margin,
+            edges_B,
+            baseline=np.maximum(own_B - margin, 0),
+            color=ink,
+            alpha=0.16,
+            fill=True,
+            linewidth=0,
+        )
+        axes.stairs(own_B, edges_B, color=ink, linewidth=1.4)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("grey, from black to white")
+        axes.set_xticks([0, 0.5, 1])
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
         return _to_svg(figure)
 
 

@@ -16,7 +16,14 @@ from fed_common.signing import SigningKey, VerifyingKey
 from fed_common.task import load_task
 from fed_common.test_set import TestSet, load_test_set
 from fed_server.flower_link import TlsFiles
-from fed_server.settings import EvaluationTable, PrivacyTable, QuorumTable, RunSettings, TrainingTable
+from fed_server.settings import (
+    EvaluationTable,
+    PrivacyTable,
+    QuorumTable,
+    RunSettings,
+    StatisticsTable,
+    TrainingTable,
+)
 
 
 class _FederationTable(ConfigTable):
@@ -51,6 +58,7 @@ class _FederationFile(ConfigTable):
     training: TrainingTable
     privacy: PrivacyTable
     evaluation: EvaluationTable = EvaluationTable()
+    statistics: StatisticsTable | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +96,7 @@ def load_federation_config(path: Path) -> FederationConfig:
         training=file.training,
         privacy=file.privacy,
         evaluation=file.evaluation,
+        statistics=file.statistics,
         quorum=file.quorum,
     )
     test_set, references = file.federation.test_set, file.federation.references

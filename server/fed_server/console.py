@@ -27,6 +27,7 @@ from fed_server.journal import (
     RunStarted,
     SiteAnswered,
     SiteFailed,
+    StatisticsGathered,
     WaitingForSites,
     encode_event,
 )
@@ -110,6 +111,8 @@ class ConsoleObserver:
             case SiteFailed():
                 reason = f"{event.code}: {event.detail}" if event.detail else event.code
                 self._print(f"round {event.round} {event.phase}: {event.site} {reason}", style="yellow")
+            case StatisticsGathered():
+                self._print("  ".join(_statistics(event)))
             case RoundPublished():
                 self._print("  ".join(self._run.parts_of(event)))
             case RunFinished():
@@ -162,7 +165,7 @@ class _RunSoFar:
             case RoundPublished():
                 self.done = event.round
                 self.seconds.append(event.seconds)
-            case SiteFailed() | RunFinished():
+            case SiteFailed() | StatisticsGathered() | RunFinished():
                 pass
 
     def parts_of(self, event: RoundPublished) -> Iterator[str]:
@@ -191,6 +194,14 @@ def _header(event: RunStarted) -> str:
         f"noise {event.terms.dp.noise_multiplier:.3f}  "
         f"epsilon at most {event.epsilon:g} at delta {event.delta:g} per patient"
     )
+
+
+def _statistics(event: StatisticsGathered) -> Iterator[str]:
+    yield f"statistics of {max(len(event.sites) - 1, 0)} sites"
+    yield f"mean grey {event.normalisation.mean:g}, spread {event.normalisation.spread:g}"
+    yield f"class weights {', '.join(f'{weight:.2f}' for weight in event.class_weights) or 'all 1'}"
+    if event.not_measured:
+        yield f"not measured: {event.not_measured}"
 
 
 def _estimate(estimate: Estimate) -> str:

@@ -2,6 +2,9 @@
 
 The same code runs in `fed-server` and in the simulation; only the exchange differs.
 
+A run begins with the checkpoint of round 0: the first parameters, and the terms of all rounds. If settings
+ask for statistics, their public constants are measured before it is published, and never again.
+
 A round goes through these steps, and a crash at any of them repeats at most this round, whose plan is then
 the same to the last bit, so that sites answer with the bytes they had already made:
 
@@ -14,7 +17,8 @@ the same to the last bit, so that sites answer with the bytes they had already m
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +30,8 @@ from fed_common.messages import PrivacyStatement, RoundPlan, WitnessedHead
 from fed_common.metrics import EvaluationCounts
 from fed_common.models import initial_parameters
 from fed_common.names import SiteName, digest_of
-from fed_common.plans import EvaluationTerms, TrainTerms
+from fed_common.plans import StatisticsTerms, Terms
+from fed_common.statistics import PatientCounts
 from fed_common.test_set import TestSet
 from fed_server.aggregation import AggregationRule, CountsBySite, ResultT_co, WeightedMean
 from fed_server.journal import (
@@ -47,6 +52,7 @@ from fed_server.rounds import Coordinator, RoundOutcome, run_round
 from fed_server.run_folder import RunFolder
 from fed_server.screening import SiteFailure, SiteReply
 from fed_server.settings import RunSettings
+from fed_server.statistics import fix_constants
 
 _POLL_S = 0.2
 
@@ -136,7 +142,25 @@ class Federation:
         )
         first_P = initial_parameters(settings.model, seed=settings.training.seed)
         self._tell(started)
-        return self._publisher.publish(0, first_P, terms, sites=self.known, previous=checkpoints.FIRST)
+        known = self.known
+        if (asked := settings.statistics_terms()) is not None:
+            outcome = self._ask_statistics(asked, first_P)
+            terms, gathered = fix_constants(
+                terms,
+                outcome.result,
+                several_labels=asked.several_labels,
+                quorum=settings.quorum.sites,
+            )
+            self._tell(gathered)
+            known = _latest_privacy(known, outcome)
+        return self._publisher.publish(0, first_P, terms, sites=known, previous=checkpoints.FIRST)
+
+    def _ask_statistics(
+        self, terms: StatisticsTerms, first_P: NDArray[np.float32]
+    ) -> RoundOutcome[Mapping[SiteName, PatientCounts]]:
+        self._gather(0, all_until=time.monotonic() + self.settings.quorum.gather_s)
+        rule = CountsBySite(partial(PatientCounts.from_vector, terms=terms))
+        return self._ask(self._plan(0, self.known, terms, first_P), first_P, rule, attempt=1)
 
     def _round(self, current: Checkpoint) -> Checkpoint:
         began = time.monotonic()
@@ -169,7 +193,7 @@ class Federation:
     ) -> tuple[RoundOutcome[NDArray[np.float64]], NDArray[np.float64]]:
         """Ask until a quorum answered; the plan stays the same, so nobody spends twice."""
         rule = WeightedMean(len(current.parameters_P))
-        plan = self._plan(number, current, current.manifest.terms, current.parameters_P)
+        plan = self._plan(number, current.manifest.sites, current.manifest.terms, current.parameters_P)
         for attempt in range(1, self.settings.quorum.retries + 2):
             self._gather(number)
             outcome = self._ask(plan, current.parameters_P, rule, attempt=attempt)
@@ -184,9 +208,10 @@ class Federation:
     def _evaluate(
         self, number: int, current: Checkpoint, candidate_P: NDArray[np.float32]
     ) -> RoundOutcome[Mapping[SiteName, EvaluationCounts]]:
-        terms = self.settings.evaluation_terms()
-        plan = self._plan(number, current, terms, candidate_P)
-        return self._ask(plan, candidate_P, CountsBySite(terms.noise_multiplier), attempt=1)
+        terms = replace(self.settings.evaluation_terms(), normalisation=current.manifest.terms.normalisation)
+        plan = self._plan(number, current.manifest.sites, terms, candidate_P)
+        rule = CountsBySite(partial(EvaluationCounts.from_vector, noise_std=terms.noise_multiplier))
+        return self._ask(plan, candidate_P, rule, attempt=1)
 
     def _ask(
         self,
@@ -208,8 +233,8 @@ class Federation:
     def _plan(
         self,
         number: int,
-        current: Checkpoint,
-        terms: TrainTerms | EvaluationTerms,
+        known: Sequence[SitePrivacy],
+        terms: Terms,
         parameters_P: NDArray[np.float32],
     ) -> RoundPlan:
         """Return the plan, made of published facts only, so that after a crash it is the same one."""
@@ -222,10 +247,7 @@ class Federation:
             parameters=digest_of(parameter_bytes(parameters_P)),
             cohort=self.settings.cohort,
             terms=terms,
-            witnessed=tuple(
-                WitnessedHead(site=stated.site, head=stated.privacy.ledger)
-                for stated in current.manifest.sites
-            ),
+            witnessed=tuple(WitnessedHead(site=stated.site, head=stated.privacy.ledger) for stated in known),
         )
 
     def _gather(self, number: int, *, all_until: float = 0.0) -> None:

@@ -16,7 +16,7 @@ from fed_common.files import append_durably
 from fed_common.messages import PrivacyStatement
 from fed_common.metrics import Estimate
 from fed_common.names import Digest, RunId, SiteName
-from fed_common.plans import Phase, TrainTerms
+from fed_common.plans import Normalisation, Phase, TrainTerms
 from fed_common.scoring import TestFigures
 from fed_common.task import Task
 
@@ -56,7 +56,7 @@ class WaitingForSites:
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseAsked:
-    """The cohort was asked to train or to evaluate."""
+    """The cohort was asked to train, to evaluate, or for statistics before the first round."""
 
     round: int
     phase: Phase
@@ -82,6 +82,30 @@ class SiteFailed:
     site: SiteName
     code: str
     detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteStatistics:
+    """Noised patients of each class and shares of each grey, None where they are few; `site` as in figures.
+
+    The margins are those of 95 % by the noise alone.
+    """
+
+    site: SiteName | None
+    classes: tuple[int | None, ...]
+    class_margin: int
+    greys: tuple[float | None, ...]
+    grey_margin: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatisticsGathered:
+    """The run's public constants are fixed; `not_measured` says why some or all are the usual ones."""
+
+    sites: tuple[SiteStatistics, ...]
+    normalisation: Normalisation
+    class_weights: tuple[float, ...]
+    not_measured: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +143,7 @@ RunEvent = (
     | PhaseAsked
     | SiteAnswered
     | SiteFailed
+    | StatisticsGathered
     | RoundPublished
     | RunFinished
 )
@@ -131,6 +156,7 @@ _KINDS: dict[str, type[RunEvent]] = {
         PhaseAsked,
         SiteAnswered,
         SiteFailed,
+        StatisticsGathered,
         RoundPublished,
         RunFinished,
     )

@@ -20,7 +20,7 @@ from fed_common.metrics import Estimate
 from fed_common.names import SiteName
 from fed_common.reference import Reference, References
 from fed_common.scoring import TestFigures
-from fed_server.charts import Bar, Role, draw_comparison, draw_curve, exactly
+from fed_server.charts import Bar, Role, draw_comparison, draw_curve, draw_greys, exactly
 from fed_server.journal import (
     PhaseAsked,
     RoundPublished,
@@ -31,6 +31,7 @@ from fed_server.journal import (
     SiteAnswered,
     SiteFailed,
     SiteFigures,
+    StatisticsGathered,
     WaitingForSites,
 )
 
@@ -58,6 +59,7 @@ def render_report(events: Sequence[RunEvent], references: References | None) -> 
         run=story,
         comparison=comparison,
         charts=_charts(story, comparison) if story and comparison else {},
+        greys=_greys(story.statistics) if story else {},
         model_file=MODEL_FILE,
         manifest_file=MANIFEST_FILE,
     )
@@ -117,10 +119,24 @@ class _Story:
         """Return what each site stated with its last answer."""
         return {event.site: event.privacy for event in self.events if isinstance(event, SiteAnswered)}
 
+    @cached_property
+    def statistics(self) -> StatisticsGathered | None:
+        """Return what was measured before the first round; after a crash it may be told twice."""
+        told = [event for event in self.events if isinstance(event, StatisticsGathered)]
+        return told[-1] if told else None
+
+    @property
+    def without_statistics(self) -> list[SiteFailed]:
+        """Return the sites that released none, once each, with the last reason."""
+        failed = {e.site: e for e in self.events if isinstance(e, SiteFailed) and e.phase == "statistics"}
+        counted = {row.site for row in self.statistics.sites} if self.statistics else set()
+        return [failed[site] for site in sorted(failed) if site not in counted]
+
     @property
     def rounds(self) -> list[_RoundRow]:
         begun = (PhaseAsked, WaitingForSites, RoundPublished)
-        return [self._round(n) for n in sorted({e.round for e in self.events if isinstance(e, begun)})]
+        numbers = {event.round for event in self.events if isinstance(event, begun)} - {0}
+        return [self._round(number) for number in sorted(numbers)]
 
     def _round(self, number: int) -> _RoundRow:
         published = self.published.get(number)
@@ -186,12 +202,24 @@ def _charts(story: _Story, comparison: _Comparison) -> dict[str, str]:
         "at_sites": {n: pooled.auc for n in story.published if (pooled := story.pooled(n)) and pooled.auc},
     }
     levels = comparison.levels
-    charts = {
+    charts: dict[str, str] = {
         name: draw_curve(points, levels.get(name, {})) for name, points in curves.items() if len(points) > 1
     }
     if comparison.federated:
         charts["comparison"] = draw_comparison(comparison.bars(comparison.federated))
     return charts
+
+
+def _greys(statistics: StatisticsGathered | None) -> dict[SiteName, str]:
+    """Return each site's greys, drawn over those of all sites together, which come first."""
+    if statistics is None or not statistics.sites:
+        return {}
+    together, *sites = statistics.sites
+    return {
+        row.site: draw_greys(row.greys, row.grey_margin, together.greys)
+        for row in sites
+        if row.site is not None and row.grey_margin is not None
+    }
 
 
 def _interval(estimate: Estimate) -> str:

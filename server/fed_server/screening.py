@@ -14,7 +14,7 @@ from fed_common import fixedpoint
 from fed_common.errors import MalformedMessageError, TrustError
 from fed_common.messages import AnswerStatement, PrivacyStatement, RefusalCode, RoundPlan, unseal
 from fed_common.names import SiteName
-from fed_common.plans import EvaluationTerms, TrainTerms
+from fed_common.plans import EvaluationTerms, StatisticsTerms, TrainTerms
 from fed_common.signing import VerifyingKey
 from fed_server.exchange import Answer, NoAnswer, Silence
 
@@ -39,7 +39,7 @@ class SiteFailure:
 
 @dataclass(frozen=True, kw_only=True)
 class Contribution:
-    """What a site adds to this phase: its noised update or histogram, in fixed point."""
+    """What a site adds to this phase: its noised update or counts, in fixed point."""
 
     site: SiteName
     values: NDArray[np.int64]
@@ -91,4 +91,6 @@ def _open(
                 )
         case EvaluationTerms(bins=bins):
             values = fixedpoint.from_bytes(body, size=2 * bins)
+        case StatisticsTerms(classes=classes, bins=bins):
+            values = fixedpoint.from_bytes(body, size=classes + bins)
     return Contribution(site=site, values=values, privacy=privacy)

@@ -18,7 +18,7 @@ from fed_common.config import ConfigTable
 from fed_common.errors import ConfigError
 from fed_common.models import ModelSpec, spec_for
 from fed_common.names import Digest
-from fed_common.plans import DpTerms, EvaluationTerms, SiteTerms, TrainTerms
+from fed_common.plans import DpTerms, EvaluationTerms, SiteTerms, StatisticsTerms, TrainTerms
 from fed_common.task import Task
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -38,7 +38,7 @@ class TrainingTable(ConfigTable):
 class PrivacyTable(ConfigTable):
     """What the coordinator proposes; each site holds it against its own policy.
 
-    `epsilon` covers the whole run, its evaluations included. The noise follows from it unless
+    `epsilon` covers the whole run, its evaluations and statistics included. The noise follows from it unless
     `noise_multiplier` is given, and then epsilon must still hold.
     """
 
@@ -57,6 +57,13 @@ class EvaluationTable(ConfigTable):
     every: PositiveInt = 5
     noise_multiplier: Annotated[float, Field(ge=MIN_NOISE_MULTIPLIER)] = 4.0
     bins: Annotated[int, Field(ge=2, le=1000, multiple_of=2)] = 10
+
+
+class StatisticsTable(ConfigTable):
+    """How much noise hides each patient in the counts before the first round, and in how many greys."""
+
+    noise_multiplier: Annotated[float, Field(ge=MIN_NOISE_MULTIPLIER)] = 8.0
+    bins: Annotated[int, Field(ge=2, le=64)] = 16
 
 
 class QuorumTable(ConfigTable):
@@ -80,6 +87,7 @@ class RunSettings:
     privacy: PrivacyTable
     evaluation: EvaluationTable
     quorum: QuorumTable
+    statistics: StatisticsTable | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.quorum.sites <= len(self.cohort):
@@ -96,12 +104,26 @@ class RunSettings:
     @property
     def digest(self) -> Digest:
         """Identify the settings; a run resumes only with the ones it began with."""
+        tables: list[ConfigTable] = [self.training, self.privacy, self.evaluation]
+        if self.statistics is not None:
+            tables.append(self.statistics)
         facts = _SettingsFacts(
             task=self.task.digest,
             cohort=self.cohort,
-            tables=tuple(table.model_dump_json() for table in (self.training, self.privacy, self.evaluation)),
+            tables=tuple(table.model_dump_json() for table in tables),
         )
         return canonical.digest(facts)
+
+    def statistics_terms(self) -> StatisticsTerms | None:
+        """Return what is asked of a site before the first round, None if nothing is."""
+        if self.statistics is None:
+            return None
+        return StatisticsTerms(
+            noise_multiplier=self.statistics.noise_multiplier,
+            classes=len(self.task.classes),
+            several_labels=self.task.multi_label,
+            bins=self.statistics.bins,
+        )
 
     def evaluation_terms(self) -> EvaluationTerms:
         """Return what one evaluation asks of a site."""
@@ -140,7 +162,7 @@ class RunSettings:
         )
 
     def epsilon(self, noise_multiplier: float) -> float:
-        """Return what the whole run, training and evaluations, would spend with this training noise."""
+        """Return what the whole run, all its releases, would spend with this training noise."""
         rounds = range(1, self.training.rounds + 1)
         training = Spend(
             noise_multiplier=noise_multiplier,
@@ -152,7 +174,11 @@ class RunSettings:
             sampling_rate=1.0,
             steps=sum(self.evaluates_after(number) for number in rounds),
         )
-        return charged_epsilon([training, evaluations], self.privacy.delta, (PldAccountant(),))
+        spends = [training, evaluations]
+        if self.statistics is not None:
+            noise = self.statistics.noise_multiplier
+            spends.append(Spend(noise_multiplier=noise, sampling_rate=1.0, steps=1))
+        return charged_epsilon(spends, self.privacy.delta, (PldAccountant(),))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,6 +104,7 @@ def _named_files(scenario: Scenario, *, test_set: bool, references: bool) -> dic
 def _federation_tables(
     scenario: Scenario, terms: tuple[SiteTerms, ...], *, port: int
 ) -> dict[str, dict[str, object] | list[dict[str, object]]]:
+    statistics = scenario.statistics
     return {
         "server": {
             "host": "127.0.0.1",
@@ -117,6 +118,7 @@ def _federation_tables(
         "training": scenario.training.model_dump(exclude_none=True),
         "privacy": scenario.privacy.model_dump(exclude_none=True),
         "evaluation": scenario.evaluation.model_dump(exclude_none=True),
+        **({"statistics": statistics.model_dump()} if statistics else {}),
         "sites": [
             {
                 "name": site.name,

@@ -6,7 +6,13 @@ from typing import Annotated
 from pydantic import Field
 
 from fed_common.config import ConfigTable, load_config
-from fed_server.settings import EvaluationTable, PrivacyTable, QuorumTable, TrainingTable
+from fed_server.settings import (
+    EvaluationTable,
+    PrivacyTable,
+    QuorumTable,
+    StatisticsTable,
+    TrainingTable,
+)
 
 
 class PolicyTable(ConfigTable):
@@ -27,6 +33,7 @@ class Scenario(ConfigTable):
     training: TrainingTable
     privacy: PrivacyTable
     evaluation: EvaluationTable = EvaluationTable()
+    statistics: StatisticsTable | None = None
     policy: PolicyTable = PolicyTable()
 
 

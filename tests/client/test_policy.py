@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, replace
 
 import pytest
-from tests.fakes import COHORT, EVALUATE, POLICY, TRAIN, StepCounter, plan_of
+from tests.fakes import COHORT, EVALUATE, POLICY, STATISTICS, TRAIN, StepCounter, plan_of
 
 from fed_client.policy import PolicyRefusal, SitePolicy
 from fed_common.accounting import RdpAccountant, Spend
@@ -23,7 +23,8 @@ def policy_with(limit: str, value: float) -> SitePolicy:
 
 def test_a_plan_exactly_at_every_limit_is_allowed() -> None:
     assert POLICY.check(plan_of()) == Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=2)
-    assert POLICY.check(plan_of(EVALUATE)) == Spend(noise_multiplier=4.0, sampling_rate=1.0, steps=1)
+    for counts in (EVALUATE, STATISTICS):
+        assert POLICY.check(plan_of(counts)) == Spend(noise_multiplier=4.0, sampling_rate=1.0, steps=1)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,7 @@ def test_a_plan_exactly_at_every_limit_is_allowed() -> None:
         (training(steps=3), "steps-above-ceiling"),
         (training(max_images_per_patient=3), "images-above-ceiling"),
         (plan_of(EvaluationTerms(noise_multiplier=3.999, bins=10)), "noise-below-floor"),
+        (plan_of(replace(STATISTICS, noise_multiplier=3.999)), "noise-below-floor"),
         (replace(plan_of(), cohort=COHORT[:2]), "cohort-too-small"),
         (replace(plan_of(), cohort=(COHORT[0],) * 3), "cohort-too-small"),
         (replace(plan_of(), model="resnet"), "model-not-allowed"),
@@ -59,11 +61,20 @@ def test_a_limit_that_is_no_number_allows_nothing(field: str) -> None:
         *(("delta", value) for value in (0.0, -1e-6, 1.1e-5, math.nan)),
         *(("min_noise_multiplier", value) for value in (0.0, -1.0, math.nan)),
         *(("min_evaluation_noise", value) for value in (0.0, -1.0, math.nan)),
+        *(("min_statistics_noise", value) for value in (0.0, -1.0, math.nan)),
     ],
 )
 def test_a_policy_that_protects_nobody_is_refused(field: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"policy.{field}"):
         policy_with(field, value)
+
+
+def test_a_site_that_releases_no_statistics_still_trains() -> None:
+    private = replace(POLICY, allow_statistics=False)
+    with pytest.raises(PolicyRefusal) as refused:
+        private.check(plan_of(replace(STATISTICS, noise_multiplier=1e4)))
+    assert refused.value.code == "statistics-not-allowed"
+    assert private.check(plan_of()) == POLICY.check(plan_of())
 
 
 def test_delta_must_fit_the_number_of_patients() -> None:
@@ -81,12 +92,14 @@ def test_the_exact_budget_is_allowed_and_one_step_more_is_not() -> None:
 
 
 FEW_STEPS = replace(POLICY, min_evaluation_noise=1.0, max_sampling_rate=0.01, max_steps_per_round=1)
+LOUD_STATISTICS = replace(POLICY, min_statistics_noise=0.5, max_sampling_rate=0.01, max_steps_per_round=1)
 
 
-@pytest.mark.parametrize("policy", [POLICY, FEW_STEPS])
+@pytest.mark.parametrize("policy", [POLICY, FEW_STEPS, LOUD_STATISTICS])
 def test_no_allowed_round_costs_more_than_the_costliest(policy: SitePolicy) -> None:
     costliest = RdpAccountant().epsilon([policy.costliest_round()], policy.delta)
     dp = replace(TRAIN.dp, sampling_rate=policy.max_sampling_rate, steps=policy.max_steps_per_round)
     evaluation = EvaluationTerms(noise_multiplier=policy.min_evaluation_noise, bins=10)
-    for plan in (plan_of(replace(TRAIN, dp=dp)), plan_of(evaluation)):
+    statistics = replace(STATISTICS, noise_multiplier=policy.min_statistics_noise)
+    for plan in (plan_of(replace(TRAIN, dp=dp)), plan_of(evaluation), plan_of(statistics)):
         assert RdpAccountant().epsilon([policy.check(plan)], policy.delta) <= costliest

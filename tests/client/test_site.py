@@ -18,6 +18,7 @@ from tests.fakes import (
     NUM_PARAMETERS,
     POLICY,
     SITE_KEYS,
+    STATISTICS,
     TRAIN,
     opened_site,
     plan_of,
@@ -28,6 +29,7 @@ from tests.full_disk import disk_full_after
 from fed_client.site import Site
 from fed_client.training import TrainingStoppedError
 from fed_common import fixedpoint
+from fed_common.accounting import Spend
 from fed_common.errors import MachineError, MalformedMessageError, TrustError
 from fed_common.ledger import LedgerHead
 from fed_common.messages import (
@@ -40,6 +42,7 @@ from fed_common.messages import (
 )
 from fed_common.names import Digest
 from fed_common.randomness import SystemRandomness
+from fed_common.statistics import PatientCounts
 
 
 @dataclass
@@ -91,6 +94,38 @@ def test_an_evaluation_gets_a_histogram_and_is_charged(site: Site) -> None:
     _, body = opened_answer(site.answer(sealed(plan_of(EVALUATE))))
     assert len(body) == 8 * 2 * EVALUATE.bins
     assert site.ledger.charged(plan_of().run, 1, "evaluate")
+
+
+def test_statistics_are_noised_counts_and_one_ledger_line(tmp_path: Path) -> None:
+    plan = plan_of(STATISTICS, number=0)
+    with opened_site(tmp_path, randomness=FakeRandomness(noise_in_std=1.0)) as site:
+        _, body = opened_answer(site.answer(sealed(plan)))
+        (event,) = site.ledger.events
+    values = fixedpoint.from_fixed(fixedpoint.from_bytes(body, size=STATISTICS.classes + STATISTICS.bins))
+    counts = PatientCounts.from_vector(values - STATISTICS.noise_multiplier, STATISTICS)
+    assert counts.classes_K == pytest.approx([4, 4], abs=1e-4)  # of the 8 patients on the training side
+    assert counts.greys_B.sum() == pytest.approx(8, abs=1e-3)
+    assert (event.round, event.phase) == (0, "statistics")
+    assert event.spend == Spend(noise_multiplier=4.0, sampling_rate=1.0, steps=1)
+
+
+def test_statistics_asked_twice_are_the_same_bytes_and_training_goes_on(tmp_path: Path) -> None:
+    asked = sealed(plan_of(STATISTICS, number=0))
+    with opened_site(tmp_path) as site:
+        first = site.answer(asked)
+    with opened_site(tmp_path) as restarted:
+        assert restarted.answer(asked) == first
+        assert code_of(restarted.answer(sealed(plan_of(number=1)))) is None
+        assert restarted.answer(asked) == first
+        assert [event.phase for event in restarted.ledger.events] == ["statistics", "train"]
+
+
+def test_other_statistics_than_the_first_are_refused(site: Site, randomness: CountingRandomness) -> None:
+    site.answer(sealed(plan_of(STATISTICS, number=0)))
+    draws = randomness.draws
+    finer = sealed(plan_of(replace(STATISTICS, bins=32), number=0))
+    assert code_of(site.answer(finer)) == "round-answered-differently"
+    assert (randomness.draws, len(site.ledger.events)) == (draws, 1)
 
 
 def test_a_plan_asked_twice_gets_the_same_bytes_for_one_charge(tmp_path: Path) -> None:
@@ -148,6 +183,10 @@ REFUSED: list[tuple[RoundPlan, RefusalCode]] = [
     (plan_of(replace(TRAIN, dp=replace(DP, steps=3))), "steps-above-ceiling"),
     (plan_of(replace(TRAIN, dp=replace(DP, max_images_per_patient=3))), "images-above-ceiling"),
     (plan_of(replace(EVALUATE, noise_multiplier=1.0)), "noise-below-floor"),
+    (plan_of(replace(STATISTICS, noise_multiplier=1.0)), "noise-below-floor"),
+    (plan_of(replace(STATISTICS, classes=3)), "task-differs"),
+    (plan_of(replace(STATISTICS, several_labels=True)), "task-differs"),
+    (plan_of(replace(TRAIN, class_weights=(1.0, 1.0, 1.0))), "task-differs"),
     (witnessing(1, "0" * 64), "ledger-behind-coordinator"),
     (witnessing(0, "1" * 64), "ledger-behind-coordinator"),
 ]

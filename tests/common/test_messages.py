@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fakes import COORDINATOR_KEY, EVALUATE, NORTH, RUN, SITE_KEYS, TRAIN, plan_of
+from tests.fakes import COORDINATOR_KEY, EVALUATE, NORTH, RUN, SITE_KEYS, STATISTICS, TRAIN, plan_of
 
 from fed_common import canonical
 from fed_common.errors import ConfigError, MalformedMessageError, TrustError
@@ -20,7 +20,7 @@ from fed_common.messages import (
     unseal,
 )
 from fed_common.names import RunId, SiteName, digest_of
-from fed_common.plans import EvaluationTerms, SiteTerms, TrainTerms
+from fed_common.plans import SiteTerms, Terms
 
 BODY = b"parameters"
 PUBLIC = COORDINATOR_KEY.verifying_key
@@ -43,8 +43,8 @@ def answer() -> AnswerStatement:
     )
 
 
-@pytest.mark.parametrize("terms", [TRAIN, EVALUATE])
-def test_a_message_is_read_back(terms: TrainTerms | EvaluationTerms) -> None:
+@pytest.mark.parametrize("terms", [TRAIN, EVALUATE, STATISTICS])
+def test_a_message_is_read_back(terms: Terms) -> None:
     statement = replace(STATEMENT, plan=plan_of(terms))
     assert unseal(seal(statement, BODY, COORDINATOR_KEY), PlanStatement, PUBLIC) == (statement, BODY)
 

@@ -4,10 +4,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import get_args
 
 import pytest
 
 from fed_common.names import RunId, SiteName
+from fed_common.plans import Phase
 from fed_server.exchange import Answer, Exchange, NoAnswer, Question
 
 Answerer = Callable[[bytes], bytes]
@@ -55,6 +58,12 @@ class SilentUntilReleased:
 
 
 class ExchangeContract:
+    @pytest.mark.parametrize("phase", get_args(Phase))
+    def test_a_question_of_every_phase_reaches_the_sites(self, federation: Federation, phase: Phase) -> None:
+        with federation(dict.fromkeys(SITES, reverse)) as exchange:
+            asked = replace(question(b"abc"), phase=phase)
+            assert by_site(exchange.ask(asked)) == dict.fromkeys(SITES, b"cba")
+
     def test_every_site_answers_exactly_once(self, federation: Federation) -> None:
         with federation(dict.fromkeys(SITES, reverse)) as exchange:
             assert exchange.online() == frozenset(SITES)

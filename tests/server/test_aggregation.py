@@ -1,6 +1,7 @@
 """The mean is the one computed by hand, to the last bit, in whatever order the sites answer."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tests.fakes import COHORT, EAST, EVALUATE, NORTH, SOUTH, TRAIN, plan_of, pr
 
 from fed_common import fixedpoint
 from fed_common.errors import ConfigError
+from fed_common.metrics import EvaluationCounts
 from fed_common.names import SiteName
 from fed_common.plans import SiteTerms
 from fed_server.aggregation import CountsBySite, WeightedMean
@@ -73,7 +75,7 @@ def test_the_largest_allowed_sum_does_not_wrap_around() -> None:
 
 
 def test_histograms_stay_apart_by_site_and_know_their_noise() -> None:
-    opened = CountsBySite(4.0).open(plan_of(EVALUATE))
+    opened = CountsBySite(partial(EvaluationCounts.from_vector, noise_std=4.0)).open(plan_of(EVALUATE))
     opened.fold(contribution(NORTH, np.array([1.0, 2.0, 3.0, 4.0])))
     opened.fold(contribution(EAST, np.array([0.5, 0.0, 0.0, -0.5])))
     counts = opened.close()

@@ -1,103 +1,35 @@
 """A run ends with the same model whatever interrupts it, and no interruption asks for another spend."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.fakes import (
-    COHORT,
-    COORDINATOR_KEY,
     COORDINATOR_SIGNS,
     EAST,
     FIRST_P,
     MODEL,
     NORTH,
-    SITE_KEYS,
-    SITES,
     SOUTH,
-    TASK,
-    DirectExchange,
     ObedientSite,
     answer_to,
-    images_of,
     privacy_of,
 )
+from tests.server.runs import SETTINGS, Crash, CrashAt, Run, new_run
 
 from fed_common import checkpoint as checkpoints
-from fed_common.checkpoint import FIRST, Checkpoint
+from fed_common.checkpoint import FIRST
 from fed_common.errors import ConfigError, QuorumError
 from fed_common.messages import PlanStatement, Refusal, unseal
-from fed_common.names import RunId, SiteName
-from fed_common.test_set import TestSet
-from fed_server.federation import Federation
-from fed_server.journal import Observer, RoundPublished, RunEvent, RunFinished, RunResumed, SiteFailed
-from fed_server.rounds import Coordinator
-from fed_server.run_folder import RunFolder
-from fed_server.settings import EvaluationTable, PrivacyTable, QuorumTable, RunSettings, TrainingTable
-
-SETTINGS = RunSettings(
-    name="play",
-    task=TASK,
-    cohort=COHORT,
-    training=TrainingTable(rounds=2, steps_per_round=1, learning_rate=0.1),
-    privacy=PrivacyTable(epsilon=50.0, sampling_rate=0.5, noise_multiplier=2.0),
-    evaluation=EvaluationTable(every=2, noise_multiplier=4.0),
-    quorum=QuorumTable(sites=2, gather_s=0.0, wait_s=0.05, retries=1),
-)
-PUBLIC = images_of(10, seed=9)
-TEST_SET = TestSet(images_NCHW=PUBLIC.images_NCHW, labels_N=PUBLIC.labels_N, patients_N=PUBLIC.patients_N)
-
-
-@dataclass
-class Run:
-    """One run's folder and sites, which outlive the coordinator's process."""
-
-    folder: RunFolder
-    sites: dict[SiteName, Callable[[bytes], bytes]] = field(
-        default_factory=lambda: {site: ObedientSite(site, value=0.001) for site in SITES}
-    )
-    offline: set[SiteName] = field(default_factory=set)
-    questions: dict[tuple[int, str], set[str]] = field(default_factory=dict)
-
-    def start(
-        self, *, settings: RunSettings = SETTINGS, observer: Observer = lambda event: None
-    ) -> Checkpoint:
-        """Run a new coordinator on the same folder until it ends or raises."""
-        exchange = DirectExchange(self.sites, offline=self.offline)
-        coordinator = Coordinator(
-            key=COORDINATOR_KEY,
-            site_keys={site: key.verifying_key for site, key in SITE_KEYS.items()},
-            exchange=exchange,
-            quorum=settings.quorum.sites,
-            deadline_s=60.0,
-        )
-        federation = Federation(
-            settings=settings,
-            coordinator=coordinator,
-            folder=self.folder,
-            test_set=TEST_SET,
-            observer=observer,
-        )
-        try:
-            return federation.run()
-        finally:
-            for question in exchange.questions:
-                statement, _ = unseal(question.payload, PlanStatement, COORDINATOR_SIGNS)
-                key = (question.round, question.phase)
-                self.questions.setdefault(key, set()).add(statement.plan.digest)
-
-    def chain(self) -> list[Checkpoint]:
-        """Return all published checkpoints, each verified."""
-        paths = sorted(self.folder.checkpoints.iterdir())
-        return [checkpoints.load(path, MODEL, COORDINATOR_SIGNS) for path in paths]
+from fed_server.journal import RoundPublished, RunFinished, RunResumed, SiteFailed
+from fed_server.settings import TrainingTable
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    (tmp_path / "run-1" / "checkpoints").mkdir(parents=True)
-    return Run(RunFolder(tmp_path, RunId("run-1")))
+    return new_run(tmp_path)
 
 
 def test_a_run_publishes_a_chain_of_signed_rounds(run: Run) -> None:
@@ -151,31 +83,12 @@ def test_with_too_few_sites_connected_nobody_is_asked(run: Run) -> None:
     assert run.start().manifest.round == 2
 
 
-class Crash(BaseException):
-    """The process is gone."""
-
-
-@dataclass
-class CrashAt:
-    """Ends the process at one event of the run."""
-
-    number: int
-    seen: int = 0
-
-    def __call__(self, event: RunEvent) -> None:
-        self.seen += 1
-        if self.seen == self.number:
-            raise Crash
-
-
 def test_a_crash_at_any_event_changes_neither_plans_nor_model(tmp_path: Path) -> None:
-    whole = Run(RunFolder(tmp_path, RunId("run-1")))
-    whole.folder.checkpoints.mkdir(parents=True)
+    whole = new_run(tmp_path)
     count = CrashAt(0)
     expected = whole.start(observer=count)
     for number in range(1, count.seen + 1):
-        crashed = Run(RunFolder(tmp_path / str(number), RunId("run-1")))
-        crashed.folder.checkpoints.mkdir(parents=True)
+        crashed = new_run(tmp_path / str(number))
         with pytest.raises(Crash):
             crashed.start(observer=CrashAt(number))
         assert crashed.start().digest == expected.digest

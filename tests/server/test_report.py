@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -28,6 +27,7 @@ from tests.server.journal_samples import (
     usual_round,
     usual_rounds,
 )
+from tests.server.page import Reader, drawings_of
 
 from fed_common.errors import MachineError
 from fed_common.reference import Reference, References
@@ -36,45 +36,17 @@ from fed_server.journal import PhaseAsked, RoundPublished, RunEvent, RunResumed
 from fed_server.report import render_report, write_report
 
 
-class _Reader(HTMLParser):
-    """Reads a page as a person does: its tags, and its text with single spaces and plain dashes."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.addresses: list[str] = []
-        self._pieces: list[str] = []
-        self.feed(page)
-
-    @property
-    def text(self) -> str:
-        text = " ".join(" ".join(self._pieces).split())
-        return text.replace("\N{EN DASH}", "-").replace("\N{MINUS SIGN}", "-")
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.addresses += [value or "" for name, value in attrs if name in {"href", "src", "xlink:href"}]
-
-    def handle_data(self, data: str) -> None:
-        if self.tags[-1:] != ["style"]:
-            self._pieces.append(data)
-
-
 @cache
 def finished_page() -> str:
     return render_report(FINISHED, REFERENCES)
 
 
 def finished_text() -> str:
-    return _Reader(finished_page()).text
+    return Reader(finished_page()).text
 
 
 def text_of(events: Sequence[RunEvent], references: References | None = None) -> str:
-    return _Reader(render_report(events, references)).text
-
-
-def drawings_of(page: str) -> list[str]:
-    return re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    return Reader(render_report(events, references)).text
 
 
 def without_test_set(events: Sequence[RunEvent]) -> list[RunEvent]:
@@ -153,7 +125,7 @@ def test_without_a_test_set_no_exact_figure_and_no_exact_curve_is_shown() -> Non
     assert "No public test set was held" in page
     assert "Round by round" not in page
     assert len(drawings_of(page)) == 1  # the noised AUC at the sites
-    assert "all together 0.872 0.822-0.922" in _Reader(page).text
+    assert "all together 0.872 0.822-0.922" in Reader(page).text
 
 
 def test_figures_that_noise_hides_are_called_hidden() -> None:
@@ -228,7 +200,7 @@ def test_one_published_round_is_no_curve() -> None:
     page = render_report([STARTED, answered(1, HARBOUR), published(1)], None)
 
     assert len(drawings_of(page)) == 1  # the comparison
-    assert "1 39.7 5 of 5" in _Reader(page).text
+    assert "1 39.7 5 of 5" in Reader(page).text
 
 
 def test_same_events_give_the_same_bytes() -> None:
@@ -237,7 +209,7 @@ def test_same_events_give_the_same_bytes() -> None:
 
 def test_the_page_reaches_out_to_nothing() -> None:
     page = finished_page()
-    reader = _Reader(page)
+    reader = Reader(page)
 
     assert not {"script", "link", "img", "iframe", "object"} & set(reader.tags)
     assert all(address.startswith("#") for address in reader.addresses)
@@ -252,8 +224,8 @@ def test_text_from_outside_stays_text() -> None:
 
     page = render_report(events, References(task=TASK.digest, models=(model,)))
 
-    assert "script" not in _Reader(page).tags
-    assert hostile in _Reader(page).text
+    assert "script" not in Reader(page).tags
+    assert hostile in Reader(page).text
     assert "<script>alert('x')</scri" in "".join(ElementTree.fromstring(drawings_of(page)[0]).itertext())
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes import COORDINATOR_SIGNS, new_key
-from tests.server.test_federation import Run
+from tests.server.runs import Run
 
 from fed_common.errors import TrustError
 from fed_server.journal import RoundPublished

@@ -4,7 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.fakes import EAST, EVALUATE, NORTH, SITE_KEYS, TRAIN, answer_to, new_key, plan_of, privacy_of
+from tests.fakes import (
+    EAST,
+    EVALUATE,
+    NORTH,
+    SITE_KEYS,
+    STATISTICS,
+    TRAIN,
+    answer_to,
+    new_key,
+    plan_of,
+    privacy_of,
+)
 
 from fed_common import fixedpoint
 from fed_common.messages import Refusal, RoundPlan
@@ -75,3 +86,9 @@ def test_a_histogram_has_two_counts_per_bin() -> None:
     plan = plan_of(EVALUATE)
     assert isinstance(screened(answer_to(plan, np.full(20, 1e6)), plan=plan), Contribution)
     assert isinstance(screened(answer_to(plan, np.zeros(19)), plan=plan), SiteFailure)
+
+
+def test_statistics_have_a_count_per_class_and_per_grey() -> None:
+    plan = plan_of(STATISTICS, number=0)
+    assert isinstance(screened(answer_to(plan, np.full(18, 1e6)), plan=plan), Contribution)
+    assert isinstance(screened(answer_to(plan, np.zeros(17)), plan=plan), SiteFailure)

@@ -8,8 +8,15 @@ from tests.fakes import COHORT, TASK
 from fed_client.prv import PrvAccountant
 from fed_common.accounting import Spend
 from fed_common.errors import ConfigError
-from fed_common.plans import SiteTerms
-from fed_server.settings import EvaluationTable, PrivacyTable, QuorumTable, RunSettings, TrainingTable
+from fed_common.plans import SiteTerms, StatisticsTerms
+from fed_server.settings import (
+    EvaluationTable,
+    PrivacyTable,
+    QuorumTable,
+    RunSettings,
+    StatisticsTable,
+    TrainingTable,
+)
 
 TRAINING = TrainingTable(rounds=5, steps_per_round=4, learning_rate=0.1)
 SETTINGS = RunSettings(
@@ -31,6 +38,28 @@ def test_the_calibrated_noise_keeps_both_accountants_within_epsilon() -> None:
     ]
     assert 5.9 < PrvAccountant().epsilon(spends, 1e-5) <= 6.0
     assert SETTINGS.epsilon(noise) <= 6.0
+
+
+WITH_STATISTICS = replace(SETTINGS, statistics=StatisticsTable(noise_multiplier=2.0))
+
+
+def test_the_calibrated_noise_pays_for_the_statistics() -> None:
+    noise = WITH_STATISTICS.train_terms().dp.noise_multiplier
+    spends = [
+        Spend(noise_multiplier=noise, sampling_rate=1.0, steps=20),
+        Spend(noise_multiplier=8.0, sampling_rate=1.0, steps=3),
+        Spend(noise_multiplier=2.0, sampling_rate=1.0, steps=1),
+    ]
+    assert 5.9 < PrvAccountant().epsilon(spends, 1e-5) <= 6.0
+    assert noise > SETTINGS.train_terms().dp.noise_multiplier
+
+
+def test_statistics_are_asked_about_the_tasks_own_classes() -> None:
+    assert SETTINGS.statistics_terms() is None
+    several = replace(WITH_STATISTICS, task=replace(TASK, classes=("a", "b", "sick"), multi_label=True))
+    assert several.statistics_terms() == StatisticsTerms(
+        noise_multiplier=2.0, classes=3, several_labels=True, bins=16
+    )
 
 
 def test_a_given_noise_must_keep_within_epsilon() -> None:
@@ -64,6 +93,7 @@ def test_two_sites_of_one_name_are_refused() -> None:
         replace(SETTINGS, training=TRAINING.model_copy(update={"learning_rate": 0.2})),
         replace(SETTINGS, privacy=PrivacyTable(epsilon=6.0, sampling_rate=0.4)),
         replace(SETTINGS, evaluation=EvaluationTable(every=3, noise_multiplier=8.0)),
+        WITH_STATISTICS,
     ],
 )
 def test_what_changes_the_result_changes_the_digest(changed: RunSettings) -> None:

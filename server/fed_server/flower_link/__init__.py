@@ -46,6 +46,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 
 from fed_common.errors import ConfigError, MalformedMessageError
 from fed_common.names import SiteName
+from fed_common.plans import Phase
 from fed_server.exchange import Answer, NoAnswer, Question
 from fed_server.flower_link.listener import Gate, TlsFiles, listening, read_node_key
 
@@ -58,6 +59,9 @@ POLL_S = 0.05
 PIECE_BYTES = 4 << 20
 MAX_REQUEST_BYTES = 2 * PIECE_BYTES
 MAX_ANSWER_BYTES = 1 << 30
+
+# Flower knows three kinds of message; the sites go by the signed plan inside.
+_MESSAGE_TYPE: dict[Phase, str] = {"train": "train", "evaluate": "evaluate", "statistics": "query"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +233,7 @@ class _Errand:
             group_id=str(self.question.round),
             created_at=now().timestamp(),
             ttl=ttl_s,
-            message_type=self.question.phase,
+            message_type=_MESSAGE_TYPE[self.question.phase],
         )
 
 
