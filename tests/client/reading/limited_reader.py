@@ -31,6 +31,8 @@ def read(path: Path, _recipe: Recipe, _detector: TextDetector) -> Iterator[Prepa
             yield replace(long, facts=replace(long.facts, patient_id="P" * (1 << 17)))
         case "say":
             yield Finding(sop_instance_uid="1.2.3", code="SCT:1")
+        case "environment":
+            yield from (Finding(sop_instance_uid="1.2.3", code=name) for name in sorted(os.environ))
         case "sleep":
             time.sleep(600)
 

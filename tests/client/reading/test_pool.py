@@ -248,6 +248,8 @@ def test_the_reading_process_knows_nothing_of_secrets_or_training() -> None:
 
 def test_the_environment_of_the_parent_stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FED_SECRET", "CANARY7341")
-    with ReaderPool.opened(RECIPE, num_workers=1) as pool:
-        (number,) = pool.process_ids
-        assert b"CANARY7341" not in Path(f"/proc/{number}/environ").read_bytes()
+    (outcome,) = read_by("limited_reader", "environment")
+    assert not isinstance(outcome, Unreadable)
+    names = {item.code for item in outcome if isinstance(item, Finding)}
+    assert "PATH" in names
+    assert names <= {*process._ENVIRONMENT, "LC_CTYPE"}
