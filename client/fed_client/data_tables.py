@@ -76,9 +76,13 @@ def _sides(manifest: Manifest) -> Table:
     for heading in ("all", *names):
         table.add_column(heading, justify="right")
     for side in manifest.sides:
-        cells = [f"{count.patients} ({count.images})" for count in (side, *side.classes)]
-        table.add_row(side.side, *cells)
+        classes = (_cell(count.patients, count.images) for count in side.classes)
+        table.add_row(side.side, _cell(side.patients, side.images), *classes)
     return table
+
+
+def _cell(patients: int, images: int) -> str:
+    return f"{patients} ({images})"
 
 
 def _counts(title: str, counts: Iterable[Count]) -> Table:

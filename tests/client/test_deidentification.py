@@ -57,7 +57,7 @@ def test_only_the_kept_fields_pass() -> None:
 
 def test_no_text_of_a_file_passes(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    texts = {
+    texts: dict[str, Any] = {
         field.name: CANARY for field in fields(ImageFacts) if isinstance(getattr(FACTS, field.name), str)
     }
     image = deidentified(**texts, codes=(CANARY, "SCT:233604007"))

@@ -112,9 +112,7 @@ def test_a_taken_port_is_one_line(consortium: Consortium) -> None:
     assert (demo.returncode, f"port {port} is taken" in one_line(demo, "fed-sim")) == (6, True)
 
 
-def test_an_unreadable_image_is_counted_and_not_named(
-    consortium: Consortium, tmp_path: Path
-) -> None:
+def test_an_unreadable_image_is_counted_and_not_named(consortium: Consortium, tmp_path: Path) -> None:
     images = sorted((tmp_path / "hospitals/hospital-1/images").rglob("*.dcm"))
     images[3].write_bytes(b"no DICOM file")
     config = consortium.site_file(consortium.sites[0])
