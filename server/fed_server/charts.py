@@ -111,7 +111,8 @@ def draw_greys(own: Sequence[float | None], margin: float, together: Sequence[fl
         ink = _INKS["federated"]
         own_B = np.array(own, dtype=np.float64)  # a share of few patients is NaN, and not drawn
         edges_B = np.linspace(0, 1, len(own_B) + 1)
-        axes.stairs(np.array(together, dtype=np.float64), edges_B, color=_INKS["local"], linestyle=":")
+        together_B = np.array(together, dtype=np.float64)
+        axes.stairs(together_B, edges_B, baseline=None, color=_INKS["local"], linestyle=":")
         axes.stairs(
             own_B + margin,
             edges_B,
@@ -121,7 +122,7 @@ def draw_greys(own: Sequence[float | None], margin: float, together: Sequence[fl
             fill=True,
             linewidth=0,
         )
-        axes.stairs(own_B, edges_B, color=ink, linewidth=1.4)
+        axes.stairs(own_B, edges_B, baseline=None, color=ink, linewidth=1.4)
         axes.set_xlim(0, 1)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("grey, from black to white")

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from fed_common import checkpoint as checkpoints
 from fed_common.checkpoint import Checkpoint, SitePrivacy, parameter_bytes
 from fed_common.errors import ConfigError, QuorumError
-from fed_common.messages import PrivacyStatement, RoundPlan, WitnessedHead
+from fed_common.messages import RoundPlan, WitnessedHead
 from fed_common.metrics import EvaluationCounts
 from fed_common.models import initial_parameters
 from fed_common.names import SiteName, digest_of
@@ -34,6 +34,7 @@ from fed_common.plans import StatisticsTerms, Terms
 from fed_common.statistics import PatientCounts
 from fed_common.test_set import TestSet
 from fed_server.aggregation import AggregationRule, CountsBySite, ResultT_co, WeightedMean
+from fed_server.gathering import gather
 from fed_server.journal import (
     Observer,
     PhaseAsked,
@@ -42,19 +43,15 @@ from fed_server.journal import (
     RunFinished,
     RunResumed,
     RunStarted,
-    SiteAnswered,
-    SiteFailed,
     SiteFigures,
-    WaitingForSites,
 )
+from fed_server.outcomes import as_event, figures_of, latest_privacy
 from fed_server.publication import Publisher
 from fed_server.rounds import Coordinator, RoundOutcome, run_round
 from fed_server.run_folder import RunFolder
-from fed_server.screening import SiteFailure, SiteReply
+from fed_server.screening import SiteReply
 from fed_server.settings import RunSettings
 from fed_server.statistics import fix_constants
-
-_POLL_S = 0.2
 
 
 @dataclass(kw_only=True)
@@ -152,7 +149,7 @@ class Federation:
                 quorum=settings.quorum.sites,
             )
             self._tell(gathered)
-            known = _latest_privacy(known, outcome)
+            known = latest_privacy(known, outcome)
         return self._publisher.publish(0, first_P, terms, sites=known, previous=checkpoints.FIRST)
 
     def _ask_statistics(
@@ -167,12 +164,12 @@ class Federation:
         number = current.manifest.round + 1
         outcome, mean_P = self._train(number, current)
         candidate_P = (current.parameters_P + mean_P).astype(np.float32)
-        privacy = _latest_privacy(current.manifest.sites, outcome)
+        privacy = latest_privacy(current.manifest.sites, outcome)
         figures: tuple[SiteFigures, ...] = ()
         if self.settings.evaluates_after(number):
             evaluated = self._evaluate(number, current, candidate_P)
-            privacy = _latest_privacy(privacy, evaluated)
-            figures = _figures(evaluated.result or {})
+            privacy = latest_privacy(privacy, evaluated)
+            figures = figures_of(evaluated.result or {})
         published = self._publisher.publish(
             number, candidate_P, current.manifest.terms, sites=privacy, previous=current.digest
         )
@@ -224,7 +221,7 @@ class Federation:
         self._tell(PhaseAsked(round=plan.round, phase=plan.phase, attempt=attempt))
 
         def on_reply(reply: SiteReply) -> None:
-            self._tell(_as_event(plan, reply))
+            self._tell(as_event(plan, reply))
 
         return run_round(
             plan, parameter_bytes(parameters_P), rule, coordinator=self.coordinator, on_reply=on_reply
@@ -251,63 +248,15 @@ class Federation:
         )
 
     def _gather(self, number: int, *, all_until: float = 0.0) -> None:
-        """Wait for a quorum of connected sites, and until `all_until` for the others too."""
-        give_up = time.monotonic() + self.settings.quorum.wait_s
-        told: frozenset[SiteName] | None = None
-        cohort = frozenset(site.name for site in self.settings.cohort)
-        while True:
-            online = self.coordinator.exchange.online() & cohort
-            everybody = online == cohort
-            enough = len(online) >= self.settings.quorum.sites
-            if everybody or (enough and time.monotonic() >= all_until):
-                return
-            if time.monotonic() >= give_up:
-                raise QuorumError(
-                    f"round {number}: {len(online)} of {self.settings.quorum.sites} needed sites connected "
-                    f"within {self.settings.quorum.wait_s:g} s"
-                )
-            if online != told:
-                told = online
-                self._tell(
-                    WaitingForSites(
-                        round=number, online=tuple(sorted(online)), quorum=self.settings.quorum.sites
-                    )
-                )
-            time.sleep(_POLL_S)
+        gather(
+            number,
+            self.coordinator.exchange,
+            cohort=frozenset(site.name for site in self.settings.cohort),
+            quorum=self.settings.quorum,
+            all_until=all_until,
+            tell=self._tell,
+        )
 
     def _tell(self, event: RunEvent) -> None:
         self.folder.journal.write(event)
         self.observer(event)
-
-
-def _latest_privacy(known: Sequence[SitePrivacy], outcome: RoundOutcome[object]) -> tuple[SitePrivacy, ...]:
-    """Return each site's last statement; a refusal's counts where nothing better is known.
-
-    A site that refuses because its ledger is older than its witness states that older head: as the new
-    witness, it would let the same ledger pass in the next round.
-    """
-    latest: dict[SiteName, PrivacyStatement] = {
-        failure.site: failure.privacy for failure in outcome.failures if failure.privacy
-    }
-    latest.update({stated.site: stated.privacy for stated in known})
-    latest.update(outcome.answered)
-    return tuple(SitePrivacy(site=site, privacy=latest[site]) for site in sorted(latest))
-
-
-def _figures(counts: Mapping[SiteName, EvaluationCounts]) -> tuple[SiteFigures, ...]:
-    """Return the figures of all sites together, then of each."""
-    if not counts:
-        return ()
-    total, *others = counts.values()
-    for other in others:
-        total = total + other
-    rows: list[tuple[SiteName | None, EvaluationCounts]] = [(None, total), *sorted(counts.items())]
-    return tuple(SiteFigures(site=site, auc=c.auc(), accuracy=c.accuracy()) for site, c in rows)
-
-
-def _as_event(plan: RoundPlan, reply: SiteReply) -> SiteAnswered | SiteFailed:
-    if isinstance(reply, SiteFailure):
-        return SiteFailed(
-            round=plan.round, phase=plan.phase, site=reply.site, code=reply.code, detail=reply.detail
-        )
-    return SiteAnswered(round=plan.round, phase=plan.phase, site=reply.site, privacy=reply.privacy)

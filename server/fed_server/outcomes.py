@@ -1,0 +1,45 @@
+"""Says what came of a phase in the words of journal and manifest."""
+
+from collections.abc import Mapping, Sequence
+
+from fed_common.checkpoint import SitePrivacy
+from fed_common.messages import PrivacyStatement, RoundPlan
+from fed_common.metrics import EvaluationCounts
+from fed_common.names import SiteName
+from fed_server.journal import SiteAnswered, SiteFailed, SiteFigures
+from fed_server.rounds import RoundOutcome
+from fed_server.screening import SiteFailure, SiteReply
+
+
+def latest_privacy(known: Sequence[SitePrivacy], outcome: RoundOutcome[object]) -> tuple[SitePrivacy, ...]:
+    """Return each site's last statement; a refusal's counts where nothing better is known.
+
+    A site that refuses because its ledger is older than its witness states that older head: as the new
+    witness, it would let the same ledger pass in the next round.
+    """
+    latest: dict[SiteName, PrivacyStatement] = {
+        failure.site: failure.privacy for failure in outcome.failures if failure.privacy
+    }
+    latest.update({stated.site: stated.privacy for stated in known})
+    latest.update(outcome.answered)
+    return tuple(SitePrivacy(site=site, privacy=latest[site]) for site in sorted(latest))
+
+
+def figures_of(counts: Mapping[SiteName, EvaluationCounts]) -> tuple[SiteFigures, ...]:
+    """Return the figures of all sites together, then of each."""
+    if not counts:
+        return ()
+    total, *others = counts.values()
+    for other in others:
+        total = total + other
+    rows: list[tuple[SiteName | None, EvaluationCounts]] = [(None, total), *sorted(counts.items())]
+    return tuple(SiteFigures(site=site, auc=c.auc(), accuracy=c.accuracy()) for site, c in rows)
+
+
+def as_event(plan: RoundPlan, reply: SiteReply) -> SiteAnswered | SiteFailed:
+    """Return what the journal tells of a site's reply."""
+    if isinstance(reply, SiteFailure):
+        return SiteFailed(
+            round=plan.round, phase=plan.phase, site=reply.site, code=reply.code, detail=reply.detail
+        )
+    return SiteAnswered(round=plan.round, phase=plan.phase, site=reply.site, privacy=reply.privacy)
