@@ -44,7 +44,7 @@ def pull_command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what matches.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines, for machines.")] = False,
 ) -> None:
-    """Fetch images from the archive ([pacs] in site.toml); an interrupted pull goes on where it was."""
+    """Fetch images from the archive (table pacs of site.toml); an interrupted pull goes on where it was."""
     settings = load_site_config(config)
     if settings.pacs is None:
         raise ConfigError(f"{config}: there is no table [pacs]")
