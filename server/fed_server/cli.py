@@ -84,6 +84,12 @@ def verify(
     spec = spec_for(learnt)
     manifest = checkpoints.load(model, spec, VerifyingKey.load(key)).manifest
     typer.echo(f"signed: run {manifest.run}, round {manifest.round} of {manifest.rounds}, {manifest.model}")
+    normalisation = manifest.terms.normalisation
+    typer.echo(
+        f"input: greys of 0 to 1, less {normalisation.mean:g}, by {normalisation.spread:g}; "
+        f"output: {'several labels' if manifest.multi_label else 'one class'} of "
+        f"{', '.join(manifest.classes)}; positive: {manifest.positive}"
+    )
     for stated in manifest.sites:
         privacy = stated.privacy
         typer.echo(
