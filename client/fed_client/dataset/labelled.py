@@ -19,7 +19,8 @@ from fed_common.task import Task
 class LabelledImages:
     """Prepared images with labels; `patients_N` counts the patients from 0, without gaps.
 
-    The images are float32 or, in a quarter to a half of the memory, stored greys (`fed_common.greys`).
+    The images are float32 or, in a quarter to a half of the memory, stored greys (`fed_common.greys`); the
+    labels are class numbers or, with several labels, rows of zeros and ones (`fed_common.objective`).
     """
 
     images_NCHW: torch.Tensor
