@@ -103,14 +103,14 @@ def detail(picture_CSS: NDArray[np.uint16]) -> NDArray[np.float32]:
 
     The coarse shades of two chests are alike; the correlation of these vectors is not.
     """
-    shrink = _area_weights(picture_CSS.shape[-1], min(_DETAIL_SIZE, picture_CSS.shape[-1]))
+    size = picture_CSS.shape[-1]
+    shrink, blur = _area_weights(size, min(_DETAIL_SIZE, size)), _blur(min(_DETAIL_SIZE, size))
     small = shrink @ _grey(picture_CSS) @ shrink.T
-    padded = np.pad(small, 2, mode="edge")
-    sums = np.cumsum(np.cumsum(np.pad(padded, ((1, 0), (1, 0))), axis=0), axis=1)
-    fine = (small - (sums[5:, 5:] - sums[:-5, 5:] - sums[5:, :-5] + sums[:-5, :-5]) / 25).ravel()
+    fine = (small - blur @ small @ blur.T).ravel()
     fine -= fine.mean()
     length = float(np.linalg.norm(fine))
-    return np.asarray(fine / length if length > 0 else fine, dtype=np.float32)
+    # Below one grey level in all, it is rounding, not a picture.
+    return np.asarray(fine / length if length > 1 else np.zeros_like(fine), dtype=np.float32)
 
 
 def groups_across(groups_N: NDArray[Any], sides_N: NDArray[Any]) -> int:
@@ -160,6 +160,15 @@ def _area_weights(size: int, smaller: int) -> NDArray[np.float64]:
     pixels = np.arange(size)
     overlaps: NDArray[np.float64] = np.minimum(ends, pixels + 1) - np.maximum(begins, pixels)
     return np.clip(overlaps, 0, None) * (smaller / size)
+
+
+@cache
+def _blur(size: int) -> NDArray[np.float64]:
+    """Return the matrix that takes the mean of 5 neighbours; beyond the edge, the edge goes on."""
+    neighbours = np.clip(np.arange(size)[:, None] + np.arange(-2, 3), 0, size - 1)
+    blur = np.zeros((size, size))
+    np.add.at(blur, (np.arange(size)[:, None], neighbours), 1 / 5)
+    return blur
 
 
 @cache

@@ -181,10 +181,10 @@ def _as_opened(grey_NCHW: NDArray[np.uint16]) -> LabelledImages:
 def _made_up(images: int, patients: int) -> Iterator[LabelledImage]:
     """Yield smooth pictures that all differ, each patient's in a row."""
     rng = seeds.stream(0, "bench registration")
-    rows, columns = np.mgrid[0:_SOURCE_SIZE, 0:_SOURCE_SIZE] / _SOURCE_SIZE
+    waves = np.cos(np.pi * np.outer(np.arange(_SOURCE_SIZE) / _SOURCE_SIZE, np.arange(7)))
     for number in range(images):
-        a, b, c, d = rng.uniform(1, 12, 4)
-        waves = np.sin(a * columns + b * rows) + np.cos(c * columns - d * rows)
+        picture = waves @ rng.normal(size=(7, 7)) @ waves.T
+        picture -= picture.min()
         patient = number * patients // images
         yield LabelledImage(
             file=f"{number // 1000:04d}/{number:07d}.dcm",
@@ -194,7 +194,7 @@ def _made_up(images: int, patients: int) -> Iterator[LabelledImage]:
                 device=Device(modality="DX"),
                 encoding=Encoding(photometric="MONOCHROME2"),
                 number=number + 1,
-                pixels=(63 * (waves + 2)).astype(np.uint8),
+                pixels=(255 / picture.max() * picture).astype(np.uint8),
             ),
         )
 
