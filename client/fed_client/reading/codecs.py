@@ -5,7 +5,9 @@ What a codestream announces is compared with the header before a decoder reserve
 
 # Shape letters: H rows, W columns; colour frames have 3 as a last dimension.
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,7 +131,25 @@ def _jpeg_2000(frame: bytes, layout: Layout) -> Stored:
 
 def _high_throughput_jpeg_2000(frame: bytes, layout: Layout) -> Stored:
     """Return an HTJ2K frame. Source: DICOM PS3.5 8.2.14, ISO/IEC 15444-15."""
-    return np.asarray(imagecodecs.htj2k_decode(frame))
+    with _nothing_ignored():
+        return np.asarray(imagecodecs.htj2k_decode(frame))
+
+
+@contextmanager
+def _nothing_ignored() -> Iterator[None]:
+    """Refuse a picture of which a decoder found an error that its wrapper can't raise.
+
+    imagecodecs 2026.3 drops those of OpenJPH and returns memory that was never written to.
+    """
+    ignored: list[str] = []
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda unraisable: ignored.append(type(unraisable).__name__)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+    if ignored:
+        raise UnreadableImageError("the compressed picture is damaged")
 
 
 @dataclass(frozen=True, kw_only=True)

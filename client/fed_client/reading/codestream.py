@@ -15,6 +15,10 @@ _START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 # Markers that stand alone. Source: ISO/IEC 10918-1 B.1.1.3.
 _ALONE = {0x01, *range(0xD0, 0xD9)}
 _MAX_TILES = 65_535
+_MAX_LEVELS = 32
+# Enough for the subbands of 16-bit samples, with guards; words of 32 bits hold no more.
+_MAX_BITS = 28
+_START_OF_TILE = 0xFF90
 # Never part of the coded values. Source: ISO/IEC 10918-1 B.1.1.5, ISO/IEC 15444-1 A.4.4.
 _END = b"\xff\xd9"
 
@@ -65,7 +69,7 @@ def announced_by_jpeg_2000(frame: bytes) -> Announced:
         UnreadableImageError: there is none, or it has more tiles than the standard allows.
         struct.error, IndexError: it is cut off.
 
-    Source: ISO/IEC 15444-1 A.5.1 (SIZ), table A.11 (Ssiz), I.4 (boxes).
+    Source: ISO/IEC 15444-1 A.5.1 (SIZ), B.3 (tiles), table A.11 (Ssiz), I.4 (boxes).
     """
     start = _contiguous_codestream(frame)
     if frame[start : start + 4] != b"\xff\x4f\xff\x51":
@@ -74,6 +78,8 @@ def announced_by_jpeg_2000(frame: bytes) -> Announced:
     right, bottom, left, top, tile_width, tile_height, tile_left, tile_top, samples = sizes
     if not left < right or not top < bottom or not tile_width or not tile_height:
         raise UnreadableImageError("the size of a JPEG 2000 picture must not be 0")
+    if not tile_left <= left < tile_left + tile_width or not tile_top <= top < tile_top + tile_height:
+        raise UnreadableImageError("the first tile of a JPEG 2000 picture must cover its corner")
     across = (right - tile_left + tile_width - 1) // tile_width
     if across * ((bottom - tile_top + tile_height - 1) // tile_height) > _MAX_TILES:
         raise UnreadableImageError(f"a JPEG 2000 picture must have at most {_MAX_TILES} tiles")
@@ -90,7 +96,45 @@ def announced_by_high_throughput(frame: bytes) -> Announced:
     Source: ISO/IEC 15444-15 A.1 (markers as in part 1).
     """
     _check_end(frame, 0)
-    return announced_by_jpeg_2000(frame)
+    announced = announced_by_jpeg_2000(frame)
+    _check_steps(frame)
+    return announced
+
+
+def _check_steps(frame: bytes) -> None:
+    """Refuse a picture without a bearable quantisation step for each subband: OpenJPH 0.26 believes them.
+
+    Source: ISO/IEC 15444-1 A.6.1 (COD), A.6.2 (COC), A.6.4 and table A.27 (QCD), A.6.5 (QCC), E.1.
+    """
+    position, levels = 2, 0
+    stated: list[int] = []
+    while (marker := struct.unpack_from(">H", frame, position)[0]) != _START_OF_TILE:
+        (length,) = struct.unpack_from(">H", frame, position + 2)
+        segment = frame[position + 4 : position + 2 + length]
+        match marker:
+            case 0xFF52:  # COD
+                levels = max(levels, segment[5])
+            case 0xFF53:  # COC
+                levels = max(levels, segment[2])
+            case 0xFF5C:  # QCD
+                stated.append(_steps(segment))
+            case 0xFF5D:  # QCC, of components that a byte can number
+                stated.append(_steps(segment[1:]))
+        position += 2 + length
+    if levels > _MAX_LEVELS or min(stated, default=0) < 3 * levels + 1:
+        raise UnreadableImageError("a JPEG 2000 picture must state a step for each subband")
+
+
+def _steps(segment: bytes) -> int:
+    """Return how many subbands have a step; one step for all is for any number of them.
+
+    Source: ISO/IEC 15444-1 table A.28 (style and guard bits), tables A.29 and A.30 (exponents).
+    """
+    style, guard_bits = segment[0] & 0x1F, segment[0] >> 5
+    exponents = [value >> 3 for value in (segment[1:] if style == 0 else segment[1::2])]
+    if max(exponents, default=0) + guard_bits > _MAX_BITS:
+        raise UnreadableImageError(f"a subband of a JPEG 2000 picture must have at most {_MAX_BITS} bits")
+    return 3 * _MAX_LEVELS + 1 if style == 1 and exponents else len(exponents)
 
 
 def _check_end(frame: bytes, position: int) -> None:

@@ -8,7 +8,7 @@ from pydicom import Dataset
 from fed_client.reading.codecs import is_encapsulated
 from fed_client.reading.codes import first_code, items_of
 from fed_client.reading.fragments import framed
-from fed_client.reading.header import Header, PixelData
+from fed_client.reading.header import MEANING, Header, PixelData
 from fed_client.reading.layout import Layout
 from fed_common.errors import UnreadableImageError
 from fed_common.task import Frames
@@ -74,20 +74,23 @@ def groups_of(elements: Dataset, frame: int) -> list[Dataset]:
 
 
 def meaning_elements(elements: Dataset, groups: list[Dataset]) -> Dataset:
-    """Return the elements that give a frame's values their meaning.
+    """Return the elements that give a frame's values their meaning, and no others: there may be thousands.
 
     Those of the frame's own functional groups stand before the shared ones, these before the image's.
     Source: DICOM PS3.3 C.7.6.16.2.9 (pixel value transformation) and C.7.6.16.2.10 (frame VOI LUT).
     """
-    if not groups:
-        return elements
-    merged = Dataset()
-    merged.update(elements)
+    meaning = Dataset()
+    for source in (elements, *_meaning_items(groups)):
+        for keyword in MEANING:
+            if keyword in source:
+                meaning.add(source[keyword])
+    return meaning
+
+
+def _meaning_items(groups: list[Dataset]) -> Iterator[Dataset]:
     for group in groups:
         for name in _MEANING_GROUPS:
-            for item in list(items_of(group, name))[:1]:
-                merged.update(item)
-    return merged
+            yield from list(items_of(group, name))[:1]
 
 
 def region(elements: Dataset, groups: list[Dataset]) -> str:

@@ -52,6 +52,8 @@ _PALETTE = tuple(
     for colour in ("Red", "Green", "Blue")
     for prefix, suffix in (("", "Data"), ("", "Descriptor"), ("Segmented", "Data"))
 )
+# What gives stored values their meaning: also in functional groups, and with the sign of a table's input.
+MEANING = (*_VALUES, *_WINDOWS, "PixelRepresentation")
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ExtendedOffsetTableLengths")
 _IMAGE = (_ORIGIN, _PERSON, _KIND, _SHAPE, _BITS, _VALUES, _WINDOWS, _PALETTE, _GROUPS)
 WANTED: list[BaseTag | int] = [

@@ -135,12 +135,43 @@ def test_a_jpeg_that_announces_gigabytes_is_not_decoded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tile", "reason"), [(1, "at most 65535 tiles"), (0, "must not be 0")], ids=["tiny tiles", "no tiles"]
+    ("tile", "corner", "reason"),
+    [(1, 0, "at most 65535 tiles"), (0, 0, "must not be 0"), (9000, 1, "must cover its corner")],
 )
-def test_a_jpeg_2000_picture_of_too_many_tiles_is_not_decoded(tile: int, reason: str) -> None:
-    sizes = struct.pack(">2H8LH3B", 41, 0, 8000, 8000, 0, 0, tile, tile, 0, 0, 1, 7, 1, 1)
+def test_a_jpeg_2000_picture_of_impossible_tiles_is_not_decoded(tile: int, corner: int, reason: str) -> None:
+    # OpenJPH 0.26 looks for the corner without an end.
+    sizes = struct.pack(">2H8LH3B", 41, 0, 8000, 8000, 0, 0, tile, tile, 0, corner, 1, 7, 1, 1)
     with pytest.raises(UnreadableImageError, match=reason):
         announced_by_jpeg_2000(b"\xff\x4f\xff\x51" + sizes)
+
+
+HIGH_THROUGHPUT = bytes(imagecodecs.htj2k_encode(GREY, reversible=True))
+STEPS = HIGH_THROUGHPUT.index(b"\xff\x5c")
+
+
+def changed(codestream: bytes, start: int, end: int, by: bytes) -> bytes:
+    return codestream[:start] + by + codestream[end:]
+
+
+@pytest.mark.parametrize(
+    ("damaged", "reason"),
+    [
+        (changed(HIGH_THROUGHPUT, STEPS + 2, STEPS + 21, b"\0\4\x20\x40"), "a step for each subband"),
+        (changed(HIGH_THROUGHPUT, STEPS + 17, STEPS + 18, b"\xff"), "at most 28 bits"),
+    ],
+)
+def test_steps_that_crash_a_decoder_are_refused(tmp_path: Path, damaged: bytes, reason: str) -> None:
+    # OpenJPH 0.26 ends with a violation of memory.
+    path = write(tmp_path / "image.dcm", compressed([damaged], GREY), uid.HTJ2KLossless)
+    assert reason in refusal(path)
+
+
+def test_an_error_that_a_decoder_keeps_to_itself_is_heard(tmp_path: Path) -> None:
+    # OpenJPH says that a code block is damaged, imagecodecs 2026.3 returns what memory held before.
+    data = HIGH_THROUGHPUT.index(b"\xff\x93") + 2
+    damaged = changed(HIGH_THROUGHPUT, data + 1, data + 2, b"\xff")
+    path = write(tmp_path / "image.dcm", compressed([damaged], GREY), uid.HTJ2KLossless)
+    assert refusal(path) == "the compressed picture is damaged"
 
 
 @pytest.mark.parametrize(
