@@ -20,7 +20,7 @@ from fed_server.run_folder import RunFolder
 from fed_sim.consortium import Consortium, found_consortium
 from fed_sim.scenario import Scenario
 
-AMPLE_S = 120.0
+AMPLE_S = 240.0
 SCENARIO = Scenario.model_validate(
     {
         "name": "small",
