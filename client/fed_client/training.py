@@ -11,40 +11,27 @@ Until step 4 a number can betray a patient: nothing before it is returned, logge
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from opacus import GradSampleModule
 from torch import nn
 
 from fed_client.dataset import LabelledImages
-from fed_common.errors import FedError, PrivacyError
+from fed_client.private_step import PatientBatch, private_step
+from fed_common.errors import FedError
 from fed_common.greys import USUAL
 from fed_common.layout import flatten, load_flat
-from fed_common.objective import image_losses
 from fed_common.plans import DpTerms, Normalisation, TrainTerms
 from fed_common.randomness import Randomness, snap
 
-# Shape letters: N images, K classes, S sampled patients, P parameters of the flattened model.
+# Shape letters: N images, S sampled patients, P parameters of the flattened model.
 
 # Per-image gradients take 4 P bytes each; more at once are slower, they fall out of the cache.
 _IMAGES_AT_ONCE = 128
 
 # The indices of one patient's images.
 Picked = NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Objective:
-    """The public constants that a gradient depends on besides model and images."""
-
-    normalisation: Normalisation = USUAL
-    class_weights: tuple[float, ...] = ()
-
-
-_USUAL = Objective()
 
 
 class TrainingStoppedError(FedError):
@@ -69,11 +56,8 @@ def train_privately(
         TrainingStoppedError: `stop()` was true before a step.
         PrivacyError: the model has a layer whose gradients can't be told apart by patient.
     """
-    # Opacus 1.6.0 unfolds a convolution's input as if it were contiguous: with channels_last, which is
-    # faster, the gradients of all but the first layer come out wrong.
-    local = copy.deepcopy(model).to(memory_format=torch.contiguous_format).train()  # type: ignore[call-overload]
-    per_image = per_image_gradients(local)
-    objective = Objective(normalisation=terms.normalisation, class_weights=terms.class_weights)
+    local = copy.deepcopy(model).train()
+    step = private_step(local)
     images_of = _images_by_patient(images)
     divisor = terms.dp.sampling_rate * patients_public
     start_P = flatten(local).astype(np.float64)
@@ -82,7 +66,9 @@ def train_privately(
         if stop():
             raise TrainingStoppedError("training was asked to stop")
         picked = _sample(images_of, terms.dp, randomness)
-        sum_P = clipped_sum(per_image, images, picked, clip_norm=terms.dp.clip_norm, objective=objective)
+        sum_P = np.zeros_like(start_P)
+        for batch in physical_batches(images, picked, terms.normalisation):
+            sum_P += step.clipped_sum(batch, clip_norm=terms.dp.clip_norm, class_weights=terms.class_weights)
         velocity_P = terms.momentum * velocity_P + _noised(sum_P, terms.dp, randomness) / divisor
         weights_P -= terms.learning_rate * velocity_P
         load_flat(local, weights_P)
@@ -95,60 +81,29 @@ def clip_update(delta_P: NDArray[np.float64], norm: float) -> NDArray[np.float64
     return delta_P if length <= norm else delta_P * (norm / length)
 
 
-def per_image_gradients(model: nn.Module) -> GradSampleModule:
-    """Return `model` with hooks that keep each image's own gradient.
-
-    Raises:
-        PrivacyError: the model has a layer whose gradients can't be told apart by image.
-    """
-    try:
-        return GradSampleModule(model, loss_reduction="sum", strict=True)
-    except NotImplementedError as error:
-        raise PrivacyError(f"the model can't be trained privately: {error}") from error
-
-
-def clipped_sum(
-    model: GradSampleModule,
-    images: LabelledImages,
-    picked: Sequence[Picked],
-    *,
-    clip_norm: float,
-    objective: Objective = _USUAL,
-) -> NDArray[np.float64]:
-    """Return the sum over patients of their clipped mean gradients.
-
-    One patient more or less changes it by at most `clip_norm`, whatever its pixels are (steps 2 and 3).
-    """
-    total_P = torch.zeros(sum(p.numel() for p in model.parameters()), dtype=torch.float64)
-    for batch in _batches(picked):
-        gradients_SP = patient_gradients(model, images, batch, objective)
-        norms_S = torch.linalg.vector_norm(gradients_SP, dim=1, dtype=torch.float64)
-        finite_S = norms_S.isfinite()
-        gradients_SP[~finite_S] = 0  # not by their factor: 0 * NaN is NaN
-        factors_S = torch.where(finite_S, (clip_norm / norms_S).clamp(max=1), 0)
-        total_P += factors_S @ gradients_SP.double()
-    return total_P.numpy()
+def physical_batches(
+    images: LabelledImages, picked: Sequence[Picked], normalisation: Normalisation = USUAL
+) -> Iterator[PatientBatch]:
+    """Yield the picked images as batches of whole patients, about `_IMAGES_AT_ONCE` images each."""
+    patients: list[Picked] = []
+    for indices in picked:
+        if patients and sum(map(len, patients)) + len(indices) > _IMAGES_AT_ONCE:
+            yield _gathered(images, patients, normalisation)
+            patients = []
+        patients.append(indices)
+    if patients:
+        yield _gathered(images, patients, normalisation)
 
 
-def patient_gradients(
-    model: GradSampleModule,
-    images: LabelledImages,
-    picked: Sequence[Picked],
-    objective: Objective = _USUAL,
-) -> torch.Tensor:
-    """Return each patient's gradient (S, P): the mean over its picked images (step 2)."""
+def _gathered(images: LabelledImages, picked: Sequence[Picked], normalisation: Normalisation) -> PatientBatch:
     index_N = torch.from_numpy(np.concatenate(picked))
     counts_S = torch.tensor([len(indices) for indices in picked])
-    owner_N = torch.repeat_interleave(counts_S)
-    # Without a gradient at the pixels, torch warns that Opacus' hook on the first layer may miss inputs.
-    logits_NK = model(images.batch(index_N, objective.normalisation).requires_grad_())
-    # A sum of independent losses: a mean would couple the patients (privacy rule 13).
-    losses_N = image_losses(logits_NK, images.labels_N[index_N], objective.class_weights)
-    torch.autograd.backward(losses_N.sum())
-    gradients_NP = torch.cat([parameter.grad_sample.flatten(1) for parameter in model.parameters()], dim=1)
-    model.zero_grad(set_to_none=True)
-    sums_SP = torch.zeros(len(picked), gradients_NP.shape[1]).index_add_(0, owner_N, gradients_NP)
-    return sums_SP / counts_S[:, None]
+    return PatientBatch(
+        images_NCHW=images.batch(index_N, normalisation),
+        labels_N=images.labels_N[index_N],
+        owner_N=torch.repeat_interleave(counts_S),
+        num_patients=len(picked),
+    )
 
 
 def _images_by_patient(images: LabelledImages) -> list[Picked]:
@@ -170,15 +125,3 @@ def _noised(sum_P: NDArray[np.float64], dp: DpTerms, randomness: Randomness) -> 
     """Return the sum with noise for one patient's share of it (step 4)."""
     std = dp.noise_multiplier * dp.clip_norm
     return snap(sum_P + randomness.gaussian(sum_P.size, std=std), std=std)
-
-
-def _batches(picked: Sequence[Picked]) -> Iterator[list[Picked]]:
-    """Yield whole patients, about `_IMAGES_AT_ONCE` images together."""
-    batch: list[Picked] = []
-    for indices in picked:
-        if batch and sum(map(len, batch)) + len(indices) > _IMAGES_AT_ONCE:
-            yield batch
-            batch = []
-        batch.append(indices)
-    if batch:
-        yield batch

@@ -5,7 +5,7 @@ classes or recipe differ refuses instead of training on something else.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +17,7 @@ from fed_common.names import Digest
 
 Intensity = Literal["window", "percentile", "fixed"]
 Frames = Literal["each", "first", "middle"]
+ModelName = Literal["seed-cnn", "resnet-18"]
 
 # No semicolon, which separates classes in a label file, and nothing that a spreadsheet takes for a formula.
 _NAME = re.compile(r"\w(?:[\w .,:/()'+-]{0,62}[\w)])?")
@@ -64,13 +65,14 @@ class Task:
 
     With `multi_label` an image can show any number of the classes, otherwise exactly one. Only images of
     `modalities` and `views`, in DICOM's terms, are learnt from; empty means any. `codes` are sorted, so
-    that two ways to write the same task are the same task.
+    that two ways to write the same task are the same task. `model` is the network that learns it.
     """
 
     name: str
     classes: tuple[str, ...]
     positive: str
     recipe: Recipe
+    model: ModelName = "seed-cnn"
     multi_label: bool = False
     modalities: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
@@ -78,8 +80,12 @@ class Task:
 
     @property
     def digest(self) -> Digest:
-        """Identify the task across the consortium."""
-        return canonical.digest(self)
+        """Identify what is learnt from which images, across the consortium.
+
+        The network isn't part of it: plans name that by its own fingerprint, and a registered data set
+        serves any.
+        """
+        return canonical.digest(replace(self, model="seed-cnn"))
 
     @property
     def positive_index(self) -> int:
@@ -136,6 +142,7 @@ class _TaskFile(ConfigTable):
     name: _Name
     classes: Annotated[tuple[_Name, ...], Field(min_length=2, max_length=64)]
     positive: str
+    model: ModelName = "seed-cnn"
     multi_label: bool = False
     modalities: tuple[_Term, ...] = ()
     views: tuple[_Term, ...] = ()
@@ -181,6 +188,7 @@ def load_task(path: Path) -> Task:
         classes=table.classes,
         positive=table.positive,
         recipe=Recipe(**table.recipe.model_dump()),
+        model=table.model,
         multi_label=table.multi_label,
         modalities=tuple(sorted(table.modalities)),
         views=tuple(sorted(table.views)),

@@ -109,6 +109,7 @@ class RunSettings:
             tables.append(self.statistics)
         facts = _SettingsFacts(
             task=self.task.digest,
+            model=self.model.fingerprint,
             cohort=self.cohort,
             tables=tuple(table.model_dump_json() for table in tables),
         )
@@ -184,5 +185,6 @@ class RunSettings:
 @dataclass(frozen=True, kw_only=True)
 class _SettingsFacts:
     task: Digest
+    model: str
     cohort: tuple[SiteTerms, ...]
     tables: tuple[str, ...]

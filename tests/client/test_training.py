@@ -1,6 +1,6 @@
 """What a round of private training promises: arithmetic of SGD, one patient's bounded weight, and noise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 
 import numpy as np
@@ -13,16 +13,10 @@ from torch import nn
 from torch.nn import functional
 
 from fed_client.dataset import LabelledImages
-from fed_client.training import (
-    Objective,
-    TrainingStoppedError,
-    clip_update,
-    clipped_sum,
-    patient_gradients,
-    per_image_gradients,
-    train_privately,
-)
+from fed_client.private_step import private_step
+from fed_client.training import Picked, TrainingStoppedError, clip_update, physical_batches, train_privately
 from fed_common.errors import PrivacyError
+from fed_common.greys import USUAL
 from fed_common.layout import flatten, load_flat
 from fed_common.models import ModelSpec, build_model, initial_parameters
 from fed_common.plans import DpTerms, Normalisation, TrainTerms
@@ -91,12 +85,25 @@ def mean_gradient(model: nn.Module, images: LabelledImages, chosen_N: torch.Tens
     return torch.cat([gradient.flatten() for gradient in gradients]).double().numpy()
 
 
+def patients_of(images: LabelledImages) -> list[Picked]:
+    return [np.flatnonzero(images.patients_N.numpy() == patient) for patient in range(images.num_patients)]
+
+
 def sum_over(
-    images: LabelledImages, *, clip_norm: float, objective: Objective | None = None
+    images: LabelledImages,
+    *,
+    clip_norm: float,
+    picked: Sequence[Picked] | None = None,
+    normalisation: Normalisation = USUAL,
+    class_weights: tuple[float, ...] = (),
 ) -> NDArray[np.float64]:
-    picked = [np.flatnonzero(images.patients_N.numpy() == patient) for patient in range(images.num_patients)]
-    model = per_image_gradients(seed_cnn(classes=3 if images.labels_N.dim() == 2 else 2))
-    return clipped_sum(model, images, picked, clip_norm=clip_norm, objective=objective or Objective())
+    step = private_step(seed_cnn(classes=3 if images.labels_N.dim() == 2 else 2))
+    sums = [
+        step.clipped_sum(batch, clip_norm=clip_norm, class_weights=class_weights)
+        for batch in physical_batches(images, picked or patients_of(images), normalisation)
+    ]
+    total_P: NDArray[np.float64] = np.sum(sums, axis=0)
+    return total_P
 
 
 def without_last(images: LabelledImages) -> LabelledImages:
@@ -142,15 +149,13 @@ def test_the_divisor_is_public_and_not_the_number_of_patients() -> None:
     np.testing.assert_allclose(by_forty, by_ten / 4, atol=1e-6)
 
 
-def test_each_patients_gradient_equals_that_of_a_batch_of_its_own() -> None:
+def test_each_patients_gradient_is_that_of_a_batch_of_its_own() -> None:
     images = images_of([0, 0, 0, 1, 2, 2])
-    picked = [np.array([0, 1, 2]), np.array([3]), np.array([4, 5])]
 
-    gradients_SP = patient_gradients(per_image_gradients(seed_cnn()), images, picked)
+    total_P = sum_over(images, clip_norm=NO_CLIP)
 
-    for gradient_P, indices in zip(gradients_SP, picked, strict=True):
-        alone_P = mean_gradient(seed_cnn(), images, torch.from_numpy(indices))
-        np.testing.assert_allclose(gradient_P.numpy(), alone_P, atol=1e-5)
+    alone = [mean_gradient(seed_cnn(), images, torch.from_numpy(indices)) for indices in patients_of(images)]
+    np.testing.assert_allclose(total_P, np.sum(alone, axis=0), atol=1e-5)
 
 
 def test_four_images_of_a_patient_count_as_one() -> None:
@@ -192,11 +197,13 @@ def test_one_patient_with_several_labels_moves_the_sum_by_the_clip_norm_at_most(
 ) -> None:
     images = several_labels_of(5)
     images.images_NCHW[-1] *= brightness
-    objective = Objective(normalisation=Normalisation(mean=0.9, spread=0.02), class_weights=weights)
+    narrow = Normalisation(mean=0.9, spread=0.02)
 
-    difference_P = sum_over(images, clip_norm=0.3, objective=objective) - sum_over(
-        without_last(images), clip_norm=0.3, objective=objective
+    with_last_P, without_P = (
+        sum_over(some, clip_norm=0.3, normalisation=narrow, class_weights=weights)
+        for some in (images, without_last(images))
     )
+    difference_P = with_last_P - without_P
 
     assert np.linalg.norm(difference_P) <= 0.3 * (1 + 1e-6)
 
@@ -216,12 +223,9 @@ def test_a_patient_with_a_broken_pixel_adds_nothing_and_spoils_nothing(pixel: fl
 
 def test_the_order_of_patients_and_the_size_of_physical_batches_do_not_matter() -> None:
     images = images_of(list(range(150)))  # more than one physical batch
-    alone = sum(
-        clipped_sum(per_image_gradients(seed_cnn()), images, [np.array([index])], clip_norm=0.5)
-        for index in reversed(range(150))
-    )
+    alone = [sum_over(images, clip_norm=0.5, picked=[np.array([index])]) for index in reversed(range(150))]
 
-    np.testing.assert_allclose(sum_over(images, clip_norm=0.5), alone, atol=1e-4)
+    np.testing.assert_allclose(sum_over(images, clip_norm=0.5), np.sum(alone, axis=0), atol=1e-4)
 
 
 def test_an_empty_step_is_noised_and_counted() -> None:
@@ -271,7 +275,7 @@ def test_a_stop_ends_training_before_the_next_step() -> None:
 
 def test_a_layer_that_mixes_patients_is_refused() -> None:
     with pytest.raises(PrivacyError):
-        per_image_gradients(nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)))
+        private_step(nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)))
 
 
 def test_a_long_update_is_shortened_and_a_short_one_kept() -> None:

@@ -1,6 +1,8 @@
-"""The seed CNN is the one that was agreed on: its layers are compared with their formulas in plain loops."""
+"""The networks are those that were agreed on; the seed CNN's layers are compared with their formulas."""
 
 import math
+from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +13,10 @@ from torch.nn import functional
 
 from fed_common.errors import ConfigError, MalformedMessageError
 from fed_common.layout import flatten, from_tensors, layout_of, load_flat, num_parameters, to_tensors
-from fed_common.models import ModelSpec, build_model, initial_parameters
+from fed_common.models import ModelSpec, build_model, initial_parameters, spec_for
+from fed_common.models.seed_cnn import seed_cnn
+from fed_common.models.spec import ARCHITECTURES
+from fed_common.task import ModelName, Recipe, Task
 
 XRAYS = ModelSpec(channels=1, classes=2)
 
@@ -56,7 +61,7 @@ def pooled(image_HW: list[list[float]]) -> list[list[float]]:
 def test_32_pixels_become_30_then_15_then_13_then_6() -> None:
     sides = []
     activation_NCHW = torch.zeros(1, 1, 32, 32)
-    for layer in build_model(XRAYS):
+    for layer in seed_cnn(channels=1, size=32, classes=2):
         activation_NCHW = layer(activation_NCHW)
         if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
             sides.append(tuple(activation_NCHW.shape[1:]))
@@ -66,7 +71,7 @@ def test_32_pixels_become_30_then_15_then_13_then_6() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_first_convolution_and_pooling_equal_their_formulas(channels: int) -> None:
-    model = build_model(ModelSpec(channels=channels, classes=2))
+    model = seed_cnn(channels=channels, size=32, classes=2)
     image_CHW = torch.randn(channels, 32, 32)
     first = model[0]
 
@@ -79,7 +84,7 @@ def test_first_convolution_and_pooling_equal_their_formulas(channels: int) -> No
 
 
 def test_second_convolution_and_pooling_equal_their_formulas() -> None:
-    second, pool = build_model(XRAYS)[3], build_model(XRAYS)[5]
+    second, pool = seed_cnn(channels=1, size=32, classes=2)[3], seed_cnn(channels=1, size=32, classes=2)[5]
     image_CHW = torch.randn(32, 15, 15)
 
     by_torch = pool(second(image_CHW[None]))[0, 7].detach().numpy()
@@ -91,7 +96,7 @@ def test_second_convolution_and_pooling_equal_their_formulas() -> None:
 
 
 def test_linear_layer_equals_its_formula() -> None:
-    linear = build_model(XRAYS)[7]
+    linear = seed_cnn(channels=1, size=32, classes=2)[7]
     features = torch.randn(2304)
 
     weights, biases = weight_and_bias(linear)
@@ -113,7 +118,7 @@ def test_loss_is_minus_the_logarithm_of_the_labels_softmax() -> None:
 
 
 def test_no_softmax_hides_in_the_model() -> None:
-    logits_NK = build_model(XRAYS)(torch.randn(8, 1, 32, 32))
+    logits_NK = seed_cnn(channels=1, size=32, classes=2)(torch.randn(8, 1, 32, 32))
 
     assert logits_NK.shape == (8, 2)
     assert not torch.allclose(logits_NK.sum(dim=1), torch.ones(8))
@@ -128,7 +133,8 @@ def test_number_of_parameters_is_that_of_the_layers() -> None:
 def test_fingerprint_is_readable_and_tells_models_apart() -> None:
     colour = ModelSpec(channels=3, classes=4)
 
-    assert XRAYS.fingerprint.startswith("seed-cnn-1x32x32-2@")
+    # What hospitals have allowed stays allowed.
+    assert XRAYS.fingerprint == "seed-cnn-1x32x32-2@ff3a101e20f0"
     assert colour.fingerprint.startswith("seed-cnn-3x32x32-4@")
     assert XRAYS.fingerprint.split("@")[1] != colour.fingerprint.split("@")[1]
     assert XRAYS.fingerprint == ModelSpec(channels=1, classes=2).fingerprint
@@ -138,6 +144,39 @@ def test_fingerprint_is_readable_and_tells_models_apart() -> None:
 def test_impossible_models_are_refused(channels: int, classes: int) -> None:
     with pytest.raises(ConfigError):
         ModelSpec(channels=channels, classes=classes)
+
+
+@pytest.mark.parametrize("name", get_args(ModelName))
+def test_every_network_learns_from_every_size_it_takes(name: ModelName) -> None:
+    for size in ARCHITECTURES[name].sizes:
+        spec = ModelSpec(architecture=name, channels=3, size=size, classes=5)
+        model = build_model(spec)
+        load_flat(model, initial_parameters(spec, seed=0))
+        logits_NK = model(torch.randn(2, 3, size, size))
+        assert logits_NK.shape == (2, 5)
+        assert spec.fingerprint.startswith(f"{name}-3x{size}x{size}-5@")
+
+
+def test_a_task_names_its_network_and_the_network_its_sizes() -> None:
+    task = Task(name="t", classes=("a", "b"), positive="b", recipe=Recipe(size=64), model="resnet-18")
+
+    assert spec_for(task) == ModelSpec(architecture="resnet-18", channels=1, size=64, classes=2)
+    assert task.digest == replace(task, model="seed-cnn").digest  # the same images can serve another
+    with pytest.raises(ConfigError, match="must be 32 for seed-cnn, got 64"):
+        spec_for(replace(task, model="seed-cnn"))
+
+
+def test_a_residual_network_has_the_parameters_of_its_paper_and_norms_of_one_image() -> None:
+    """11,689,512 for three channels and 1,000 classes in the paper's form, as torchvision counts them."""
+    paper = build_model(ModelSpec(architecture="resnet-18", channels=3, size=64, classes=2))
+
+    assert num_parameters(layout_of(paper)) == 11_689_512 - 998 * 513
+    images_NCHW = torch.randn(3, 3, 64, 64)
+    together_NK = paper(images_NCHW)
+    images_NCHW[1:] *= 100
+    np.testing.assert_allclose(
+        paper(images_NCHW)[0].detach().numpy(), together_NK[0].detach().numpy(), atol=1e-5
+    )
 
 
 def test_initial_parameters_depend_on_nothing_but_the_seed() -> None:
@@ -159,7 +198,7 @@ def test_initial_weights_fill_their_bounds_and_biases_are_zero() -> None:
 
 def test_signals_neither_fade_nor_grow_through_the_convolutions() -> None:
     """A layer of He's keeps the mean square: half of it is lost in the ReLU, and the weights double it."""
-    model = build_model(ModelSpec(channels=3, classes=2))
+    model = seed_cnn(channels=3, size=32, classes=2)
     load_flat(model, initial_parameters(ModelSpec(channels=3, classes=2), seed=7))
     image_NCHW = torch.randn(20, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 

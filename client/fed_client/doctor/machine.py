@@ -91,4 +91,4 @@ def _accelerator() -> Check:
             status="ok",
             found=f"{torch.cuda.get_device_name()}; training runs on the CPU today",
         )
-    return Check(subject="GPU", status="ok", found="none; the seed CNN needs none")
+    return Check(subject="GPU", status="ok", found="none; none is needed")

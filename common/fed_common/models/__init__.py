@@ -1,0 +1,5 @@
+"""The networks that hospitals can train, and the fingerprint by which they know it is the same one."""
+
+from fed_common.models.spec import ModelSpec, build_model, initial_parameters, spec_for
+
+__all__ = ["ModelSpec", "build_model", "initial_parameters", "spec_for"]
