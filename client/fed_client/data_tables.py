@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fed_client.dataset.manifest import Count, Manifest, Statistic, warnings_of
@@ -90,7 +91,7 @@ def _counts(title: str, counts: Iterable[Count]) -> Table:
     table.add_column()
     table.add_column(justify="right")
     for count in counts:
-        table.add_row(count.name or "(none stated)", str(count.count))
+        table.add_row(escape(count.name) or "(none stated)", str(count.count))
     return table
 
 

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from fed_client.images import ImageFacts, PreparedImage
 from fed_client.reading.anatomy import BODY_PARTS, HEAD
+from fed_client.reading.bounds import MAX_CODES
 from fed_client.reading.terms import MODALITIES, PHOTOMETRICS, RASTER_SYNTAXES, SYNTAX_NAMES, VIEWS
 from fed_common.errors import ConfigError, PrivacyError, UnreadableImageError
 from fed_common.names import Digest
@@ -41,7 +42,6 @@ MAX_SHIFT_DAYS = 3650
 # A face can be rendered from a volume of the head (T19 in the threat model).
 _VOLUMES = frozenset({"CT", "MR", "PT"})
 _SYNTAXES = frozenset(SYNTAX_NAMES.values()) | RASTER_SYNTAXES
-_MAX_CODES = 64
 
 _SEAL = object()
 
@@ -125,7 +125,7 @@ def deidentify(
         rows=facts.rows,
         columns=facts.columns,
         bits_stored=facts.bits_stored,
-        codes=tuple(code for code in facts.codes[:_MAX_CODES] if CODE.fullmatch(code)),
+        codes=tuple(code for code in facts.codes[:MAX_CODES] if CODE.fullmatch(code)),
         seal=_SEAL,
     )
 

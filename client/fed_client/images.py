@@ -10,12 +10,20 @@ A file can also hold `Finding`s: what a structured report says about an image el
 # Shape letters: C channels, H rows, W columns; `_HW` of a colour image has 3 as a last dimension.
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from fed_client.reading import bounds
 from fed_client.window import Window
+from fed_common.task import CODE
+
+# The forms of what comes from a file; `reading.wire` checks them on the parent's side.
+Text = Annotated[str, Field(max_length=bounds.MAX_TEXT)]
+Code = Annotated[str, Field(pattern=f"^(?:{CODE.pattern})$")]
+Side = Annotated[int, Field(ge=1, le=bounds.MAX_PIXELS)]
 
 # What a look at the pixels says about text in them, and who looked.
 TextFinding = Literal["none", "suspected", "read"]
@@ -41,26 +49,26 @@ class ImageFacts:
     the coded findings of the header, written SCHEME:VALUE.
     """
 
-    patient_id: str
-    issuer_of_patient_id: str
-    sop_instance_uid: str
-    series_instance_uid: str
-    study_instance_uid: str
-    study_date: str
-    frame: int
-    num_frames: int
-    modality: str
-    view: str
-    body_part: str
-    transfer_syntax: str
-    photometric: str
-    rows: int
-    columns: int
-    bits_stored: int
-    burned_in_annotation: str
-    recognizable_features: str
-    codes: tuple[str, ...]
-    pixels: str
+    patient_id: Text
+    issuer_of_patient_id: Text
+    sop_instance_uid: Text
+    series_instance_uid: Text
+    study_instance_uid: Text
+    study_date: Text
+    frame: Annotated[int, Field(ge=0, lt=bounds.MAX_FRAMES)]
+    num_frames: Annotated[int, Field(ge=1, le=bounds.MAX_FRAMES)]
+    modality: Text
+    view: Text
+    body_part: Text
+    transfer_syntax: Text
+    photometric: Text
+    rows: Side
+    columns: Side
+    bits_stored: Annotated[int, Field(ge=1, le=bounds.MAX_BITS)]
+    burned_in_annotation: Text
+    recognizable_features: Text
+    codes: Annotated[tuple[Code, ...], Field(max_length=bounds.MAX_CODES)]
+    pixels: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -93,5 +101,5 @@ class PreparedImage:
 class Finding:
     """What a structured report says of one image: a code, written SCHEME:VALUE."""
 
-    sop_instance_uid: str
-    code: str
+    sop_instance_uid: Annotated[str, Field(pattern=r"^[0-9.]{1,64}$")]
+    code: Code

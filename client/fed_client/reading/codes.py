@@ -1,13 +1,13 @@
 """Codes as files write them, brought to the one form SCHEME:VALUE; what can't be one doesn't exist."""
 
-import re
 from collections.abc import Iterator
 
 from pydicom import Dataset, Sequence
 from pydicom.sr._snomed_dict import mapping
 
-# The same form as in a task file (`fed_common.task`); a code's meaning, which is free text, is never read.
-_FORM = re.compile(r"[A-Z0-9_]{1,16}:[A-Za-z0-9._-]{1,64}")
+from fed_client.reading.bounds import MAX_CODES
+from fed_common.task import CODE
+
 # Three names of SNOMED's older, alphanumeric identifiers. Source: DICOM PS3.16 8.1 and annex O.
 _SNOMED_RT = frozenset({"SRT", "SNM3", "99SDM"})
 
@@ -16,7 +16,6 @@ _SNOMED_RT = frozenset({"SRT", "SNM3", "99SDM"})
 # (0040,1012), are questions, not answers; (0040,0555) tells under which conditions, and (0008,2218) of
 # which organ, the image was taken.
 CODED_FINDINGS = ("AdmittingDiagnosesCodeSequence",)
-MAX_CODES = 64
 
 
 def coded_findings(header: Dataset) -> tuple[str, ...]:
@@ -55,5 +54,5 @@ def _code(item: Dataset) -> str:
     value = text_of(item, "CodeValue") or text_of(item, "LongCodeValue")
     if scheme in _SNOMED_RT:
         scheme, value = ("SCT", mapping["SRT"][value]) if value in mapping["SRT"] else ("SRT", value)
-    code = f"{scheme}:{value}"
-    return code if _FORM.fullmatch(code) else ""
+    code = f"{scheme}:{value}"  # its meaning, which is free text, is never read
+    return code if CODE.fullmatch(code) else ""

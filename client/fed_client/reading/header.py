@@ -23,6 +23,7 @@ from pydicom.filereader import read_dataset, read_preamble
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 
+from fed_client.reading.bounds import MAX_TEXT
 from fed_client.reading.codes import CODED_FINDINGS
 from fed_client.reading.reports import REPORT_ELEMENTS
 from fed_client.reading.terms import SYNTAX_NAMES
@@ -99,11 +100,13 @@ class Header:
         """Return a single text, empty if it is missing.
 
         Raises:
-            UnreadableImageError: it is something else.
+            UnreadableImageError: it is something else, or too long.
         """
         value = self.elements.get(keyword) or ""
         if not isinstance(value, str):
             raise UnreadableImageError(f"{keyword} must be a single text")
+        if len(value) > MAX_TEXT:
+            raise UnreadableImageError(f"{keyword} must have at most {MAX_TEXT} characters")
         return value.strip()
 
     def term(self, keyword: str, known: frozenset[str]) -> str:

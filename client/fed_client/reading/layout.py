@@ -6,15 +6,14 @@ from typing import Any
 import numpy as np
 from pydicom import uid
 
+from fed_client.reading.bounds import MAX_BITS, MAX_FRAMES, MAX_PIXELS
 from fed_client.reading.colour import SUBSAMPLED
 from fed_client.reading.header import Header
 from fed_common.errors import UnreadableImageError
 
-MAX_PIXELS = 1 << 26
 MAX_FRAME_BYTES = 1 << 28
 # All frames together, though they are decoded one at a time: a file of 1 GB unpacks to no more than this.
 MAX_BYTES = 1 << 33
-MAX_FRAMES = 4096
 
 _SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3}
 _SAMPLES |= dict.fromkeys(("YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT"), 3)
@@ -70,7 +69,7 @@ def layout_of(header: Header) -> Layout:
     header.whole("SamplesPerPixel", samples, samples)
     rows = header.whole("Rows", 1, MAX_PIXELS)
     columns = header.whole("Columns", 1, MAX_PIXELS // rows)
-    allocated = header.whole("BitsAllocated", 8, 32)
+    allocated = header.whole("BitsAllocated", 8, MAX_BITS)
     if allocated not in (8, 16, 32):
         raise UnreadableImageError("BitsAllocated must be 8, 16 or 32")
     if rows * columns * samples * allocated // 8 > MAX_FRAME_BYTES:

@@ -14,13 +14,11 @@ from typing import IO, cast
 
 from fed_client.images import Finding, PreparedImage, TextDetector
 from fed_client.reading import wire
+from fed_client.reading.testimony import Testimony
 from fed_client.reading.wire import End, Job, Orders, Picture, Statement
-from fed_common.errors import MachineError, MalformedMessageError
+from fed_common.errors import MachineError, MalformedMessageError, UnreadableImageError
 
 START_TIMEOUT_S = 60.0
-# What one file may fill the parent's memory with, and with how many pictures or findings.
-MAX_FILE_BYTES = 1 << 29
-MAX_ITEMS = 1 << 13
 MAX_REASON = 200
 COMMAND = (sys.executable, "-I", "-m", "fed_client.reading.worker")
 # Nothing of the parent's. One thread each: the processes are the parallelism.
@@ -45,7 +43,7 @@ Outcome = tuple[PreparedImage | Finding, ...] | Unreadable
 
 
 class _LostError(Exception):
-    """The process died, hung or said too much; its text is the file's reason."""
+    """The process died or hung; its text is the file's reason."""
 
 
 class ReadingProcess:
@@ -104,7 +102,7 @@ class ReadingProcess:
             self.start()
         try:
             return self._converse(path)
-        except _LostError as error:
+        except (_LostError, UnreadableImageError) as error:
             reason = str(error)
         except MalformedMessageError:
             reason = "the reading process said what it can't have read"
@@ -139,22 +137,20 @@ class ReadingProcess:
         deadline = time.monotonic() + self._orders.limits.timeout_s
         _pipe(self._running.stdin).write(wire.pack(Job(path=str(path.absolute()))))
         recipe = self._orders.recipe
-        items: list[PreparedImage | Finding] = []
-        num_bytes = 0
+        testimony = Testimony(recipe.frames)
         while True:
             text = self._receive_json(deadline)
-            num_bytes += len(text)
+            testimony.count(len(text))
             match wire.unpack_reply(text):
                 case Picture() as message:
-                    num_bytes += wire.num_pixel_bytes(recipe)
-                    _check_amount(len(items), num_bytes)
+                    testimony.expect(message.facts)
+                    testimony.count(wire.num_pixel_bytes(recipe))
                     pixels = self._receive(wire.num_pixel_bytes(recipe), deadline)
-                    items.append(wire.picture(message, pixels, recipe))
+                    testimony.take(wire.picture(message, pixels, recipe))
                 case Statement(finding=finding):
-                    _check_amount(len(items), num_bytes)
-                    items.append(finding)
+                    testimony.take(finding)
                 case End(reason=""):
-                    return tuple(items)
+                    return testimony.all()
                 case End(reason=reason):
                     return Unreadable(reason=_printable(reason))
 
@@ -190,11 +186,6 @@ class ReadingProcess:
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     return cast(IO[bytes], pipe)  # each is a pipe: `start` asks for them
-
-
-def _check_amount(num_items: int, num_bytes: int) -> None:
-    if num_items >= MAX_ITEMS or num_bytes > MAX_FILE_BYTES:
-        raise _LostError("the file holds more pictures than are read")
 
 
 def _printable(reason: str) -> str:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from fed_client.images import ImageFacts, SourceImage
+from fed_client.reading.bounds import MAX_PIXELS
 from fed_client.reading.dicom import mapped
 from fed_client.reading.facts import digest_of_pixels
-from fed_client.reading.layout import MAX_PIXELS
 from fed_client.reading.terms import RASTER_MODALITY
 from fed_client.window import Window
 from fed_common.errors import UnreadableImageError

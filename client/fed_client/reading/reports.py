@@ -19,6 +19,7 @@ from pydicom import Dataset, uid
 
 from fed_client.images import Finding
 from fed_client.reading import report_terms as terms
+from fed_client.reading.bounds import MAX_FINDINGS
 from fed_client.reading.codes import items_of
 from fed_client.reading.content import ContentItem, content_tree, instance_uid
 from fed_common.errors import UnreadableImageError
@@ -40,7 +41,6 @@ REPORT_CLASSES = frozenset(
     }
 )
 MAX_STATEMENTS = 1000
-MAX_FINDINGS = 100_000
 
 _MODIFIERS = {"HAS CONCEPT MOD", "HAS PROPERTIES"}
 _NO_STATEMENTS = {"HAS CONCEPT MOD", "HAS OBS CONTEXT", "HAS ACQ CONTEXT"}

@@ -1,8 +1,8 @@
 """What a reading process and its parent say to each other: lengths, JSON and raw pixels, never code.
 
 A message is 4 bytes with the length of its JSON, the JSON, and the pixels that the JSON announces. The parent
-believes nothing: lengths are bounded before anything is read, and every field is checked, because a file may
-have taken the reading process over.
+believes nothing: lengths are bounded before anything is read, and every field is checked by the form that
+`images.py` declares, because a file may have taken the reading process over.
 """
 
 import json
@@ -119,7 +119,7 @@ def _check_length(length: int) -> None:
 
 
 def unpack_reply(text: bytes) -> Picture | Statement | End:
-    """Return a reply whose every field has the right type.
+    """Return a reply whose every field has the right type, length and form.
 
     Raises:
         MalformedMessageError: it hasn't.

@@ -32,7 +32,7 @@ def read(path: Path, _recipe: Recipe, _detector: TextDetector) -> Iterator[Prepa
         case "say":
             yield Finding(sop_instance_uid="1.2.3", code="SCT:1")
         case "environment":
-            yield from (Finding(sop_instance_uid="1.2.3", code=name) for name in sorted(os.environ))
+            yield from (Finding(sop_instance_uid="1.2.3", code=f"ENV:{name}") for name in sorted(os.environ))
         case "sleep":
             time.sleep(600)
 

@@ -19,7 +19,8 @@ from tests.client.reading.report_files import (
 )
 
 from fed_client.images import SourceImage
-from fed_client.reading.codes import MAX_CODES, coded_findings
+from fed_client.reading.bounds import MAX_CODES
+from fed_client.reading.codes import coded_findings
 from fed_client.reading.dicom import read_file
 
 

@@ -11,7 +11,8 @@ from pydicom.encaps import encapsulate, encapsulate_extended
 from tests.client.dicom_files import RAMP, image_dataset, write
 from tests.client.reading.dicom_files import compressed, frames_of, refusal
 
-from fed_client.reading.layout import MAX_BYTES, MAX_FRAMES
+from fed_client.reading.bounds import MAX_FRAMES
+from fed_client.reading.layout import MAX_BYTES
 from fed_common.task import Frames
 
 

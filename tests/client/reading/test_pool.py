@@ -16,7 +16,7 @@ from tests.client.dicom_files import RAMP, image_dataset, write
 from tests.client.reading.strange_reader import MISDEEDS
 
 from fed_client.images import Finding, PreparedImage
-from fed_client.reading import process
+from fed_client.reading import bounds, process
 from fed_client.reading.pool import Limits, Outcome, ReaderPool, Unreadable
 from fed_common.errors import MachineError
 from fed_common.task import Recipe
@@ -33,6 +33,11 @@ REASONS = {
     "few-pixels": "makes its reader crash",
     "endless": "more pictures than are read",
 }
+IMPOSSIBLE = (
+    *("long-name", "long-term", "many-codes", "free-text-as-code", "huge-frame-number", "no-rows"),
+    *("many-bits", "no-digest", "two-patients", "two-images", "same-frame-twice", "more-frames"),
+    *("fewer-frames", "image-and-finding", "finding-for-no-uid", "finding-in-words", "many-findings"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +71,29 @@ def reason(outcome: Outcome) -> str:
 @pytest.mark.parametrize("misdeed", REASONS)
 def test_a_taken_over_reader_costs_one_file(misdeed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert misdeed in MISDEEDS
-    monkeypatch.setattr(process, "MAX_FILE_BYTES", 1 << 20)
+    monkeypatch.setattr(bounds, "MAX_ANSWER_BYTES", 1 << 20)
     limits = Limits(timeout_s=1.0 if misdeed == "hang" else 20.0)
     before, bad, after = read_by("strange_reader", "good", misdeed, "good", limits=limits)
     assert REASONS[misdeed] in reason(bad)
     for outcome in (before, after):
         (image,) = images(outcome)
         assert (image.grey_CHW == 7).all()
+
+
+def test_what_no_file_can_say_costs_one_file() -> None:
+    names = [name for misdeed in IMPOSSIBLE for name in (misdeed, "good")]
+    outcomes = read_by("strange_reader", *names)
+    for misdeed, bad, after in zip(IMPOSSIBLE, outcomes[::2], outcomes[1::2], strict=True):
+        assert isinstance(bad, Unreadable), misdeed
+        assert bad.reason == "the reading process said what it can't have read", misdeed
+        assert (images(after)[0].grey_CHW == 7).all()
+
+
+def test_as_much_as_a_file_can_say_is_heard() -> None:
+    frames, findings = read_by("strange_reader", "all-frames", "most-findings")
+    assert [image.facts.frame for image in images(frames)] == [0, 1, 2]
+    assert not isinstance(findings, Unreadable)
+    assert len(findings) == bounds.MAX_FINDINGS
 
 
 def test_a_readers_reason_fits_a_line() -> None:
@@ -250,6 +271,6 @@ def test_the_environment_of_the_parent_stays_there(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("FED_SECRET", "CANARY7341")
     (outcome,) = read_by("limited_reader", "environment")
     assert not isinstance(outcome, Unreadable)
-    names = {item.code for item in outcome if isinstance(item, Finding)}
+    names = {item.code.removeprefix("ENV:") for item in outcome if isinstance(item, Finding)}
     assert "PATH" in names
     assert names <= {*process._ENVIRONMENT, "LC_CTYPE"}

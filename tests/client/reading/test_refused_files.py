@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, uid
+from pydicom.config import disable_value_validation
 from tests.client.dicom_files import claim_syntax, file_bytes, image_dataset, write
 from tests.client.reading.dicom_files import CANARY, frames_of, refusal, units
 
@@ -69,6 +70,13 @@ def test_what_is_no_plain_image_is_refused_with_a_reason(tmp_path: Path, name: s
     refused = refusal(write(tmp_path / CANARY / "image.dcm", make()))
     assert reason in refused
     assert CANARY not in refused
+
+
+def test_a_text_longer_than_any_identifier_is_refused(tmp_path: Path) -> None:
+    with disable_value_validation():
+        path = write(tmp_path / "image.dcm", image_dataset(PatientID="P" * 257))
+        assert refusal(path) == "PatientID must have at most 256 characters"
+        assert frames_of(write(path, image_dataset(PatientID="P" * 256)))
 
 
 @pytest.mark.parametrize("contents", [b"DICM", b"\x89PNG" * 99])
