@@ -39,6 +39,7 @@ from fed_server.exchange import Answer, NoAnswer, Question
 NORTH, EAST, SOUTH = SiteName("north"), SiteName("east"), SiteName("south")
 SITES = (NORTH, EAST, SOUTH)
 RUN = RunId("run-1")
+CODE = digest_of(b"the code of every site")
 TASK = Task(name="play", classes=("healthy", "sick"), positive="sick", recipe=Recipe())
 MODEL = ModelSpec(channels=1, classes=2)
 COHORT = tuple(SiteTerms(name=name, patients=size) for name, size in zip(SITES, (4, 8, 16), strict=True))
@@ -210,7 +211,9 @@ class DirectExchange:
 
 def privacy_of(*, events: int = 1, epsilon: float = 1.0) -> PrivacyStatement:
     head = LedgerHead(events=events, digest=digest_of(b"%d" % events))
-    return PrivacyStatement(epsilon=epsilon, delta=1e-5, releases=events, accountant="fake", ledger=head)
+    return PrivacyStatement(
+        epsilon=epsilon, delta=1e-5, releases=events, accountant="fake", ledger=head, code=CODE
+    )
 
 
 def answer_to(

@@ -29,6 +29,7 @@ from fed_client.statistics import release_statistics
 from fed_client.training import clip_update, train_privately
 from fed_common import fixedpoint
 from fed_common.accounting import Accountant, charged_epsilon
+from fed_common.code_version import code_digest
 from fed_common.errors import MalformedMessageError
 from fed_common.layout import layout_of, load_flat, num_parameters
 from fed_common.ledger import PrivacyLedger
@@ -235,4 +236,5 @@ class Site:
             releases=len(spends),
             accountant="max of " + ", ".join(accountant.name for accountant in self.accountants),
             ledger=self.ledger.head,
+            code=code_digest(),
         )

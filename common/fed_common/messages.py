@@ -92,7 +92,10 @@ class PlanStatement:
 
 @dataclass(frozen=True, kw_only=True)
 class PrivacyStatement:
-    """What a site's patients have given away up to now; a bare epsilon is never shown."""
+    """What a site's patients have given away up to now; a bare epsilon is never shown.
+
+    `code` is that of the site (`fed_common.code_version`), by which an audit is known to be about it.
+    """
 
     unit: Literal["patient"] = "patient"
     epsilon: float
@@ -102,6 +105,7 @@ class PrivacyStatement:
     releases: int
     accountant: str
     ledger: LedgerHead
+    code: Digest
 
 
 @dataclass(frozen=True, kw_only=True)

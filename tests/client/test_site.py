@@ -271,7 +271,7 @@ def test_nothing_that_travels_beside_the_update_is_measured_on_patients() -> Non
         "accountant",
         "ledger",
     }
-    assert stated == of_the_plan | of_the_ledger
+    assert stated == of_the_plan | of_the_ledger | {"code"}
 
 
 def test_an_update_longer_than_the_clip_is_shortened_not_refused(tmp_path: Path) -> None:

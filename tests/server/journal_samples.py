@@ -87,6 +87,7 @@ def privacy_of(site: SiteName, releases: int) -> PrivacyStatement:
         releases=releases,
         accountant="max of dp-accounting PLD and Opacus PRV",
         ledger=LedgerHead(events=releases, digest=digest_of(f"{site} {releases}".encode())),
+        code=digest_of(b"the code of every site"),
     )
 
 
