@@ -25,6 +25,7 @@ from fed_client.answers import AnswerStore
 from fed_client.dataset import SiteDataset
 from fed_client.evaluation import release_counts
 from fed_client.policy import PolicyRefusal, SitePolicy
+from fed_client.private_step import MakeStep, private_step
 from fed_client.statistics import release_statistics
 from fed_client.training import clip_update, train_privately
 from fed_common import fixedpoint
@@ -77,6 +78,7 @@ class Site:
     answers: AnswerStore
     accountants: Sequence[Accountant]
     randomness: Randomness
+    make_step: MakeStep = private_step
 
     def __post_init__(self) -> None:
         self._model_spec = spec_for(self.task)
@@ -211,6 +213,7 @@ class Site:
             patients_public=own.patients,
             randomness=self.randomness,
             stop=self._stopping.is_set,
+            make_step=self.make_step,
         )
         return clip_update(delta_P, terms.update_clip)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fed_client.dataset import LabelledImages
-from fed_client.private_step import PatientBatch, private_step
+from fed_client.private_step import MakeStep, PatientBatch, private_step
 from fed_common.errors import FedError
 from fed_common.greys import USUAL
 from fed_common.layout import flatten, load_flat
@@ -38,7 +38,7 @@ class TrainingStoppedError(FedError):
     """The site was asked to stop; nothing of the round leaves it, and what was charged stays charged."""
 
 
-def train_privately(
+def train_privately(  # noqa: PLR0913 (three of them are seams, for tests and the audit)
     model: nn.Module,
     images: LabelledImages,
     terms: TrainTerms,
@@ -46,6 +46,7 @@ def train_privately(
     patients_public: int,
     randomness: Randomness,
     stop: Callable[[], bool],
+    make_step: MakeStep = private_step,
 ) -> NDArray[np.float64]:
     """Return how far one round moves the flat parameters; `model` itself is left as it was.
 
@@ -57,7 +58,7 @@ def train_privately(
         PrivacyError: the model has a layer whose gradients can't be told apart by patient.
     """
     local = copy.deepcopy(model).train()
-    step = private_step(local)
+    step = make_step(local)
     images_of = _images_by_patient(images)
     divisor = terms.dp.sampling_rate * patients_public
     start_P = flatten(local).astype(np.float64)
