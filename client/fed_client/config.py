@@ -38,6 +38,7 @@ class _DataTable(ConfigTable):
     labels_from: LabelSource = "list"
     validation_fraction: float = 0.1
     test_fraction: float = 0.1
+    file_is_patient: bool = False
     defacing_attested: bool = False
 
     @model_validator(mode="after")
@@ -122,6 +123,7 @@ def load_site_config(path: Path) -> SiteConfig:
             labels=here / (file.data.labels or ""),
             labels_from=file.data.labels_from,
             fractions=Fractions(validation=file.data.validation_fraction, test=file.data.test_fraction),
+            file_is_patient=file.data.file_is_patient,
             defacing_attested=file.data.defacing_attested,
         ),
         policy=SitePolicy(**file.policy.model_dump()),

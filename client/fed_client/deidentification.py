@@ -88,12 +88,18 @@ class DeidentifiedImage:
 
 
 def deidentify(
-    image: PreparedImage, key: bytes, *, patient_id: str | None = None, defacing_attested: bool = False
+    image: PreparedImage,
+    key: bytes,
+    *,
+    patient_id: str | None = None,
+    file_is_patient: bool = False,
+    defacing_attested: bool = False,
 ) -> DeidentifiedImage:
     """Return `image` under a pseudonym made with the site's secret `key`.
 
-    `patient_id` stands in where the file names nobody, as pictures without a header do.
-    `defacing_attested` is the data steward's word that volumes of heads show no face.
+    `patient_id` stands in where the file names nobody, as pictures without a header do. If nobody is named
+    there either, `file_is_patient` takes each file for another patient. `defacing_attested` is the data
+    steward's word that volumes of heads show no face.
 
     Raises:
         UnreadableImageError: there is no PatientID, so nobody knows whose privacy is at stake.
@@ -105,9 +111,12 @@ def deidentify(
     _refuse_suspected_text(image)
     _refuse_suspected_face(facts, attested=defacing_attested)
     named = normalise(facts.patient_id) or normalise(patient_id or "")
-    if not named:
+    if named:
+        patient = Pseudonym(keyed_digest(key, "patient", named, normalise(facts.issuer_of_patient_id)))
+    elif file_is_patient:
+        patient = Pseudonym(keyed_digest(key, "file as patient", facts.sop_instance_uid))
+    else:
         raise UnreadableImageError("PatientID is missing: the patient unit is undefined")
-    patient = Pseudonym(keyed_digest(key, "patient", named, normalise(facts.issuer_of_patient_id)))
     return DeidentifiedImage(
         grey_CHW=image.grey_CHW,
         patient=patient,

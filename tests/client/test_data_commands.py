@@ -160,6 +160,7 @@ def test_the_first_start_registers_and_the_next_never_opens_the_folder(site: Sit
     [
         ({"validation_fraction": 0.3}, "validation_fraction"),
         ({"defacing_attested": True}, "defacing_attested"),
+        ({"file_is_patient": True}, "file_is_patient"),
     ],
 )
 def test_a_changed_configuration_is_not_trained_on_until_registered(

@@ -132,6 +132,17 @@ def test_without_a_patient_nobody_knows_whose_privacy_is_at_stake() -> None:
         deidentified(patient_id=" ")
 
 
+def test_a_file_of_nobody_is_its_own_patient_only_if_allowed() -> None:
+    frames = [prepared(patient_id=" ", num_frames=2, frame=number) for number in range(2)]
+    one, two = (deidentify(frame, KEY, file_is_patient=True).patient for frame in frames)
+    other = deidentify(prepared(patient_id="", sop_instance_uid="1.2.4"), KEY, file_is_patient=True)
+    assert one == two != other.patient
+    named = deidentify(prepared(patient_id="Pat 7"), KEY, file_is_patient=True)
+    assert named.patient == deidentified(patient_id="Pat 7").patient
+    # A patient whose ID is the UID of another's file is not that file.
+    assert one != deidentified(patient_id="1.2.3").patient
+
+
 def test_a_picture_without_a_header_takes_the_patient_of_its_list() -> None:
     listed = deidentify(prepared(patient_id=""), KEY, patient_id="Pat 7")
     assert listed.patient == deidentified(patient_id="pat 7").patient

@@ -6,10 +6,20 @@ Copied rows of an earlier version go the same way, so that a version is the same
 import numpy as np
 
 from fed_client.dataset.duplicates import look
-from fed_client.dataset.labelling import origin_of
+from fed_client.dataset.labelling import ListedPatient, origin_of
 from fed_client.dataset.sealing import Spool
-from fed_client.dataset.split import Fractions, side_of
-from fed_client.dataset.table import Acquisition, Digests, Made, Table, TableBuilder, raw_digest
+from fed_client.dataset.source import Source
+from fed_client.dataset.split import side_of
+from fed_client.dataset.table import (
+    NAMED_BY,
+    Acquisition,
+    Digests,
+    Made,
+    NamedBy,
+    Table,
+    TableBuilder,
+    raw_digest,
+)
 from fed_client.deidentification import DeidentifiedImage, Pseudonym, deidentify, normalise
 from fed_client.images import Finding, PreparedImage
 from fed_client.reading.pool import Outcome, Unreadable
@@ -24,20 +34,17 @@ NO_IMAGE = "the file holds no image"
 class Collector:
     """Rows and pictures of the version in the making, in the order they came."""
 
-    def __init__(
-        self, spool: Spool, *, task: Task, key: bytes, fractions: Fractions, defacing_attested: bool
-    ) -> None:
+    def __init__(self, spool: Spool, *, task: Task, key: bytes, source: Source) -> None:
         self._spool = spool
         self._task = task
         self._key = key
-        self._fractions = fractions
-        self._attested = defacing_attested
+        self._source = source
         self._rows = TableBuilder()
         self.findings: list[Finding] = []
         self.reasons_of: dict[int, list[str]] = {}
 
-    def take(self, number: int, outcome: Outcome, *, file: Digest, patient_id: str) -> None:
-        """Take what was read from file `number`; `patient_id` stands in where the file names nobody."""
+    def take(self, number: int, outcome: Outcome, *, file: Digest, listed_patient: ListedPatient) -> None:
+        """Take what was read from file `number`; the listed patient stands in where it names nobody."""
         if isinstance(outcome, Unreadable):
             self.leave_out(number, outcome.reason)
             return
@@ -50,7 +57,7 @@ class Collector:
                     self.findings.append(Finding(sop_instance_uid=keyed, code=code))
                 case PreparedImage():
                     try:
-                        self._take_picture(number, item, file=file, patient_id=patient_id)
+                        self._take_picture(number, item, file=file, listed_patient=listed_patient)
                     except UnreadableImageError as error:
                         self.leave_out(number, str(error))
 
@@ -59,7 +66,7 @@ class Collector:
         made = Made(
             acquisition=table.acquisitions[row["acquisition"]],
             codes=table.codes[row["codes"]],
-            patient_listed=bool(row["listed"]),
+            named_by=NAMED_BY[row["named_by"]],
         )
         patient = bytes(row["patient"]).ljust(32, b"\0")
         self._spool.append(picture)
@@ -68,7 +75,7 @@ class Collector:
             look=int(row["look"]),
             number=number,
             frame=int(row["frame"]),
-            side=side_of(Pseudonym(patient.hex()), self._fractions, self._key),
+            side=side_of(Pseudonym(patient.hex()), self._source.fractions, self._key),
             made=made,
         )
 
@@ -80,14 +87,24 @@ class Collector:
         """Return the rows in the order they came, which is that of the pictures in the spool."""
         return self._rows.table()
 
-    def _take_picture(self, number: int, image: PreparedImage, *, file: Digest, patient_id: str) -> None:
-        clean = deidentify(image, self._key, patient_id=patient_id, defacing_attested=self._attested)
+    def _take_picture(
+        self, number: int, image: PreparedImage, *, file: Digest, listed_patient: ListedPatient
+    ) -> None:
+        origin = origin_of(image.facts.sop_instance_uid, self._key)
+        listed = listed_patient(origin)
+        clean = deidentify(
+            image,
+            self._key,
+            patient_id=listed,
+            file_is_patient=self._source.file_is_patient,
+            defacing_attested=self._source.defacing_attested,
+        )
         self._refuse_other_kinds(clean)
         self._spool.append(stored(clean.grey_CHW).tobytes())
         self._rows.add(
             Digests(
                 patient=raw_digest(clean.patient),
-                origin=raw_digest(origin_of(image.facts.sop_instance_uid, self._key)),
+                origin=raw_digest(origin),
                 instance=raw_digest(clean.instance),
                 pixels=raw_digest(clean.pixels),
                 file=raw_digest(file),
@@ -95,11 +112,11 @@ class Collector:
             look=look(clean.grey_CHW),
             number=number,
             frame=clean.frame,
-            side=side_of(clean.patient, self._fractions, self._key),
+            side=side_of(clean.patient, self._source.fractions, self._key),
             made=Made(
                 acquisition=_acquisition(clean),
                 codes=clean.codes,
-                patient_listed=not normalise(image.facts.patient_id),
+                named_by=_named_by(image.facts.patient_id, listed),
             ),
         )
 
@@ -108,6 +125,12 @@ class Collector:
             raise UnreadableImageError("another modality than the task's")
         if self._task.views and image.view not in self._task.views:
             raise UnreadableImageError("another view than the task's, or none stated")
+
+
+def _named_by(patient_id: str, listed: str) -> NamedBy:
+    if normalise(patient_id):
+        return "header"
+    return "list" if normalise(listed) else "nobody"
 
 
 def _acquisition(image: DeidentifiedImage) -> Acquisition:

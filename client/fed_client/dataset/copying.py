@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fed_client.dataset.collecting import Collector
+from fed_client.dataset.labelling import ListedPatient
 from fed_client.dataset.manifest import READER
 from fed_client.dataset.sealing import VersionKey
 from fed_client.dataset.source import Source
-from fed_client.dataset.table import Table
+from fed_client.dataset.table import NAMED_BY, NamedBy, Table
 from fed_client.dataset.versions import Version
 from fed_client.deidentification import keyed_digest, normalise
 from fed_client.images import TextDetector
@@ -22,14 +23,25 @@ class Known:
     version: Version
     key: VersionKey
     table: Table
-    # By the files' digests; a pseudonym only where the list of labels named the patient.
-    listed_patient: Mapping[str, str]
+    # By the files' digests: where a row of each is, which says whose all pictures of the file are.
+    place_of: Mapping[str, int]
     site_secret: bytes
 
-    def holds(self, file: Digest, listed: str) -> bool:
-        """Tell whether all pictures of the file are there, under the patient that is `listed` now."""
-        patient = self.listed_patient.get(file)
-        return patient is not None and patient in ("", listed_pseudonym(listed, self.site_secret))
+    def holds(self, file: Digest, listed_patient: ListedPatient) -> bool:
+        """Tell whether all pictures of the file are there, under the patient that is listed now."""
+        place = self.place_of.get(file)
+        if place is None:
+            return False
+        row = self.table.rows_N[place]
+        listed = normalise(listed_patient(Digest(whole_hex(row["origin"]))))
+        named_by: NamedBy = NAMED_BY[row["named_by"]]
+        match named_by:
+            case "header":
+                return True
+            case "list":
+                return whole_hex(row["patient"]) == listed_pseudonym(listed, self.site_secret)
+            case "nobody":
+                return not listed
 
     def copy(self, numbers_of: Mapping[str, Sequence[int]], collector: Collector) -> None:
         """Hand the pictures of the files over, in the order they are stored."""
@@ -51,8 +63,8 @@ def known_of(
     if last is None:
         return None
     made = last.manifest
-    as_today = (task.digest, detector, source.defacing_attested, READER)
-    if (made.task, made.detector, made.defacing_attested, made.reader) != as_today:
+    as_today = (task.digest, detector, source.defacing_attested, source.file_is_patient, READER)
+    if (made.task, made.detector, made.defacing_attested, made.file_is_patient, made.reader) != as_today:
         return None
     key = last.key(secret)
     whole = {file.digest for file in last.names(key).files if file.whole}
@@ -61,10 +73,10 @@ def known_of(
         version=last,
         key=key,
         table=table,
-        listed_patient={
-            name: whole_hex(row["patient"]) if row["listed"] else ""
-            for row in table.rows_N
-            if (name := whole_hex(row["file"])) in whole
+        place_of={
+            name: place
+            for place, digest in enumerate(table.rows_N["file"].tolist())
+            if (name := whole_hex(digest)) in whole
         },
         site_secret=secret,
     )

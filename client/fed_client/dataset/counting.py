@@ -16,7 +16,7 @@ from fed_client.dataset.manifest import (
     SourceSplitCounts,
     Statistic,
 )
-from fed_client.dataset.table import SIDES, Rows, Table, numbers_of, terms_of
+from fed_client.dataset.table import NAMED_BY, SIDES, Rows, Table, numbers_of, terms_of
 from fed_common.task import Task
 
 _STEPS = ((1, "1"), (2, "2"), (5, "3 to 5"), (10, "6 to 10"), (100, "11 to 100"))
@@ -48,6 +48,11 @@ def side_counts(rows_N: Rows, task: Task) -> tuple[SideCount, ...]:
 def num_patients(rows_N: Rows) -> int:
     """Return how many patients the rows are of."""
     return len(np.unique(rows_N["patient"]))
+
+
+def files_as_patients(rows_N: Rows) -> int:
+    """Return how many of the patients are files for which nobody is named."""
+    return num_patients(rows_N[rows_N["named_by"] == NAMED_BY.index("nobody")])
 
 
 def images_per_patient(rows_N: Rows) -> tuple[Count, ...]:

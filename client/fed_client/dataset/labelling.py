@@ -5,7 +5,7 @@ UIDs are keyed as soon as they are read; from then on only the keyed ones are co
 
 # Shape letters: N pictures.
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,9 @@ from fed_client.deidentification import keyed_digest
 from fed_client.images import Finding
 from fed_common.names import Digest
 from fed_common.task import Task
+
+# Whom the list of labels names for an instance, given by its keyed digest.
+ListedPatient = Callable[[Digest], str]
 
 UNLABELLED = "there is no label for it"
 UNUSABLE = "its label can't be used"
@@ -74,9 +77,12 @@ class Labels:
             )
         return cls(source, task, table)
 
-    def label_of(self, file: FoundFile) -> Label | None:
-        """Return the file's label if the list goes by file."""
-        return self._by_file.labels.get(file.name) if self._by_file else None
+    def listed_patient(self, file: FoundFile, origin: Digest) -> str:
+        """Return whom the list names for the file, or for the instance in it; empty if nobody."""
+        if self._listed is None:
+            return ""
+        label = self._listed.labels.get(file.name if self._listed.key == "file" else origin)
+        return label.patient if label else ""
 
     def refusal(self, file: FoundFile) -> str:
         """Return why a file needn't be read, empty if it must be."""

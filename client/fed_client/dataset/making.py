@@ -1,6 +1,7 @@
 """Makes the draft of a version out of files: lists, copies, reads, labels and orders; it writes nothing."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fed_client.dataset.collecting import Collector
@@ -42,8 +43,7 @@ class Making:
             spool,
             task=self.task,
             key=self.secret,
-            fractions=self.source.fractions,
-            defacing_attested=self.source.defacing_attested,
+            source=self.source,
         )
         to_read = self._sort_out(files, states, collector)
         done = len(files) - len(to_read)
@@ -55,7 +55,12 @@ class Making:
             if state is None or not is_still(file.path, state):
                 collector.leave_out(number, CHANGED)
             else:
-                collector.take(number, outcome, file=state.digest, patient_id=self._listed_patient(file))
+                collector.take(
+                    number,
+                    outcome,
+                    file=state.digest,
+                    listed_patient=partial(self.labels.listed_patient, file),
+                )
             done += 1
             tell(done, len(files))
         labels = self.labels.assign(collector.table(), files, collector.findings)  # step 3
@@ -76,17 +81,17 @@ class Making:
             refusal = self.labels.refusal(file)
             if refusal:
                 collector.leave_out(number, refusal)
-            elif known is not None and state and known.holds(state.digest, self._listed_patient(file)):
+            elif (
+                known is not None
+                and state
+                and known.holds(state.digest, partial(self.labels.listed_patient, file))
+            ):
                 to_copy.setdefault(state.digest, []).append(number)
             else:
                 to_read.append(number)
         if known is not None:
             known.copy(to_copy, collector)
         return to_read
-
-    def _listed_patient(self, file: FoundFile) -> str:
-        label = self.labels.label_of(file)
-        return label.patient if label else ""
 
 
 def file_key(secret: bytes) -> bytes:

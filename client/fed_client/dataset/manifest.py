@@ -97,10 +97,12 @@ class Manifest:
     labels_from: LabelSource
     validation_fraction: float
     test_fraction: float
+    file_is_patient: bool
     defacing_attested: bool
     detector: TextDetector
     files: int
     sides: tuple[SideCount, ...]
+    files_as_patients: int
     images_per_patient: tuple[Count, ...]
     acquisition: tuple[Statistic, ...]
     quarantine: tuple[Count, ...]
@@ -150,6 +152,22 @@ def counts(values: dict[str, int]) -> tuple[Count, ...]:
 
 def warnings_of(manifest: Manifest) -> tuple[str, ...]:
     """Return what a data steward should look into, one line each."""
+    return tuple(filter(None, (unit_warning(manifest), *overlap_warnings(manifest))))
+
+
+def unit_warning(manifest: Manifest) -> str:
+    """Return what to know if some patients are only files, empty if none is."""
+    if not manifest.files_as_patients:
+        return ""
+    return (
+        f"{manifest.files_as_patients} of {manifest.patients} patients are files for which nobody is named "
+        f"(file_is_patient): what is protected there is one file, not a person, whose other files may be on "
+        f"other sides"
+    )
+
+
+def overlap_warnings(manifest: Manifest) -> tuple[str, ...]:
+    """Return what seems to be there twice, one line each."""
     duplicates, split = manifest.duplicates, manifest.source_split
     warnings = []
     if duplicates.of_two_patients:

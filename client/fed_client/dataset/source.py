@@ -37,13 +37,15 @@ def reading_processes(recipe: Recipe) -> AbstractContextManager[Reader]:
 class Source:
     """Where a hospital's images and labels are, and how its patients are dealt out.
 
-    `labels` is the list of labels; nothing is looked for there if `labels_from` says otherwise.
+    `labels` is the list of labels; nothing is looked for there if `labels_from` says otherwise. A file for
+    which nobody is named is refused, unless `file_is_patient`: then it is a patient of its own.
     """
 
     images: Path
     labels: Path
     fractions: Fractions
     labels_from: LabelSource = "list"
+    file_is_patient: bool = False
     defacing_attested: bool = False
 
 

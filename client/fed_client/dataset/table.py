@@ -21,10 +21,14 @@ SideName = Literal["train", "validation", "test"]
 SIDES: tuple[SideName, ...] = ("train", "validation", "test")
 SOURCE_SPLITS = ("", *SIDES)
 
+# Who says whose picture it is; "nobody" where each file is taken for another patient.
+NamedBy = Literal["header", "list", "nobody"]
+NAMED_BY: tuple[NamedBy, ...] = ("header", "list", "nobody")
+
 # Digests as 32 bytes. `origin` is that of the file's own identity, `instance` of one frame of it; `number`
 # is the file's place among all. `labels` has bit k set if the picture shows class k. `acquisition` and
-# `codes` are places in the table's lists, `source_split` in `SOURCE_SPLITS`, `side` in `SIDES`. `listed` is 1
-# if only the list of labels names the patient.
+# `codes` are places in the table's lists, `source_split` in `SOURCE_SPLITS`, `side` in `SIDES`, `named_by` in
+# `NAMED_BY`.
 ROW = np.dtype(
     [
         ("patient", "S32"),
@@ -40,7 +44,7 @@ ROW = np.dtype(
         ("codes", "u4"),
         ("source_split", "u1"),
         ("side", "u1"),
-        ("listed", "u1"),
+        ("named_by", "u1"),
     ]
 )
 Rows = NDArray[np.void]
@@ -67,7 +71,7 @@ class Made:
 
     acquisition: Acquisition
     codes: tuple[str, ...]
-    patient_listed: bool
+    named_by: NamedBy
 
 
 class Digests(NamedTuple):
@@ -112,7 +116,8 @@ class TableBuilder:
             self._acquisitions.setdefault(made.acquisition, len(self._acquisitions)),
             self._codes.setdefault(made.codes, len(self._codes)),
         )
-        self._pending.append((*digests, look, 0, frame, number, *places, 0, side, made.patient_listed))
+        named_by = NAMED_BY.index(made.named_by)
+        self._pending.append((*digests, look, 0, frame, number, *places, 0, side, named_by))
         if len(self._pending) == _BLOCK:
             self._close_block()
 

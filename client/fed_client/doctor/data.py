@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from fed_client.config import SiteConfig
 from fed_client.dataset import Version, register
-from fed_client.dataset.manifest import Manifest, Statistic, warnings_of
+from fed_client.dataset.manifest import Manifest, Statistic, overlap_warnings, unit_warning
 from fed_client.dataset.registration import differences
 from fed_client.dataset.source import Progress
 from fed_client.dataset.versions import latest_version
@@ -164,11 +164,18 @@ def _patients(manifest: Manifest, least: int) -> Check:
             found=f"{found}; the policy asks for {least}",
             advice="add images, or take part when there are more",
         )
+    if warning := unit_warning(manifest):
+        return Check(
+            subject="patients",
+            status="warning",
+            found=f"{found}; {warning}",
+            advice="name them in the column patient of the list of labels, if anybody knows",
+        )
     return Check(subject="patients", status="ok", found=found)
 
 
 def _overlap(manifest: Manifest) -> Check:
-    warnings = warnings_of(manifest)
+    warnings = overlap_warnings(manifest)
     if warnings:
         return Check(
             subject="overlap",

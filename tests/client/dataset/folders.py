@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -60,7 +61,10 @@ def pixels_of(number: int) -> Pixels:
 
 
 class Folder:
-    """A hospital's folder and its data sets; images alternate between the two classes."""
+    """A hospital's folder and its data sets; images alternate between the two classes.
+
+    `allowed` are the fields of the source that loosen what is taken.
+    """
 
     def __init__(self, root: Path, *, task: Task = TASK) -> None:
         self.images = root / "images"
@@ -69,6 +73,7 @@ class Folder:
         self.task = task
         self.rows = ["file,label"]
         self.reader = DirectReader(task.recipe)
+        self.allowed: dict[str, Any] = {}
 
     def add(
         self, number: int, *, patient: str | None = None, name: str = "", label: str = "", **elements: object
@@ -112,6 +117,7 @@ class Folder:
             labels=self.labels,
             labels_from=labels_from,
             fractions=fractions or Fractions(validation=0.2, test=0.0),
+            **self.allowed,
         )
 
     def load(self, *, min_patients: int = 2, fractions: Fractions | None = None) -> SiteDataset:

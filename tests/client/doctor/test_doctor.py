@@ -126,6 +126,14 @@ def test_too_few_patients_for_the_policy_are_a_failure(manifest: Manifest, site:
     assert checked(manifest, strict)["patients"].status == "failure"
 
 
+def test_files_that_stand_for_patients_are_a_warning(manifest: Manifest, site: SiteConfig) -> None:
+    assert checked(manifest, site)["patients"].status == "ok"
+    check = checked(replace(manifest, files_as_patients=3), site)["patients"]
+    assert check.status == "warning"
+    assert "what is protected there is one file" in check.found
+    assert "column patient" in check.advice
+
+
 def test_labels_that_cannot_be_used_and_classes_hardly_there_are_warnings(
     manifest: Manifest, site: SiteConfig
 ) -> None:
