@@ -1,4 +1,4 @@
-"""A file for which nobody is named is left out or, if the site allows it, a patient of its own, said aloud."""
+"""A file for which nobody is named is left out or, if the site allows it, a patient of its own; that is said."""
 
 from pathlib import Path
 
