@@ -1,4 +1,4 @@
-"""A file for which nobody is named is left out or, if the site allows it, a patient of its own; that is said."""
+"""A file for which nobody is named is left out or, if the site allows it, a patient of its own."""
 
 from pathlib import Path
 
