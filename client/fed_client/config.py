@@ -10,6 +10,7 @@ from fed_client.dataset.manifest import LabelSource
 from fed_client.dataset.source import Source
 from fed_client.dataset.split import Fractions
 from fed_client.dataset.versions import datasets_folder
+from fed_client.images import ReportFlaw
 from fed_client.pacs.config import PacsTable
 from fed_client.policy import SitePolicy
 from fed_common.config import ConfigTable, load_config
@@ -39,12 +40,19 @@ class _DataTable(ConfigTable):
     validation_fraction: float = 0.1
     test_fraction: float = 0.1
     file_is_patient: bool = False
+    accept_reports: tuple[ReportFlaw, ...] = ()
     defacing_attested: bool = False
 
     @model_validator(mode="after")
     def _list_is_named(self) -> "_DataTable":
         if (self.labels is None) != (self.labels_from != "list"):
             raise ValueError("labels, the path of a list, goes with labels_from = 'list' and needs it")
+        return self
+
+    @model_validator(mode="after")
+    def _reports_are_read(self) -> "_DataTable":
+        if self.accept_reports and self.labels_from != "reports":
+            raise ValueError("accept_reports goes with labels_from = 'reports'")
         return self
 
 
@@ -124,6 +132,7 @@ def load_site_config(path: Path) -> SiteConfig:
             labels_from=file.data.labels_from,
             fractions=Fractions(validation=file.data.validation_fraction, test=file.data.test_fraction),
             file_is_patient=file.data.file_is_patient,
+            accept_reports=tuple(sorted(set(file.data.accept_reports))),
             defacing_attested=file.data.defacing_attested,
         ),
         policy=SitePolicy(**file.policy.model_dump()),

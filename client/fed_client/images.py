@@ -25,6 +25,9 @@ Text = Annotated[str, Field(max_length=bounds.MAX_TEXT)]
 Code = Annotated[str, Field(pattern=f"^(?:{CODE.pattern})$")]
 Side = Annotated[int, Field(ge=1, le=bounds.MAX_PIXELS)]
 
+# Why what a report says may not be the last word.
+ReportFlaw = Literal["partial", "unverified", "preliminary"]
+
 # What a look at the pixels says about text in them, and who looked.
 TextFinding = Literal["none", "suspected", "read"]
 TextDetector = Literal["off", "contrast", "contrast and tesseract"]
@@ -99,7 +102,8 @@ class PreparedImage:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Finding:
-    """What a structured report says of one image: a code, written SCHEME:VALUE."""
+    """What a structured report says of one image: a code, written SCHEME:VALUE; `flaws` are the report's."""
 
     sop_instance_uid: Annotated[str, Field(pattern=r"^[0-9.]{1,64}$")]
     code: Code
+    flaws: Annotated[tuple[ReportFlaw, ...], Field(max_length=3)]

@@ -195,6 +195,8 @@ def test_too_few_patients_for_the_policy_are_refused_at_every_start(site: Site) 
     [
         ({"labels_from": "reports"}, "labels_from"),
         ({"labels_from": "guesses"}, "labels_from"),
+        ({"accept_reports": ["partial"]}, "accept_reports goes with labels_from = 'reports'"),
+        ({"accept_reports": ["wrong"]}, "accept_reports"),
         ({"validation_fraction": 0.6, "test_fraction": 0.5}, "test_fraction"),
     ],
 )

@@ -3,6 +3,8 @@
 Copied rows of an earlier version go the same way, so that a version is the same however it came about.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from fed_client.dataset.duplicates import look
@@ -28,7 +30,7 @@ from fed_common.greys import stored
 from fed_common.names import Digest
 from fed_common.task import Task
 
-NO_IMAGE = "the file holds no image"
+EMPTY = "the file holds no image and no finding"
 
 
 class Collector:
@@ -49,12 +51,14 @@ class Collector:
             self.leave_out(number, outcome.reason)
             return
         if not outcome:
-            self.leave_out(number, NO_IMAGE)
+            self.leave_out(number, EMPTY)
         for item in outcome:
             match item:
-                case Finding(sop_instance_uid=uid, code=code):
-                    keyed = origin_of(uid, self._key)
-                    self.findings.append(Finding(sop_instance_uid=keyed, code=code))
+                case Finding(flaws=flaws) if not set(flaws) <= set(self._source.accept_reports):
+                    self.leave_out(number, f"the report is {', '.join(flaws)}")
+                    return
+                case Finding(sop_instance_uid=uid):
+                    self.findings.append(replace(item, sop_instance_uid=origin_of(uid, self._key)))
                 case PreparedImage():
                     try:
                         self._take_picture(number, item, file=file, listed_patient=listed_patient)

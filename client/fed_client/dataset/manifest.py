@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from fed_client.dataset.table import SideName
-from fed_client.images import TextDetector
+from fed_client.images import ReportFlaw, TextDetector
 from fed_common import signed_fact
 from fed_common.errors import DataError, MalformedMessageError, TrustError
 from fed_common.names import Digest
@@ -98,6 +98,7 @@ class Manifest:
     validation_fraction: float
     test_fraction: float
     file_is_patient: bool
+    accept_reports: tuple[ReportFlaw, ...]
     defacing_attested: bool
     detector: TextDetector
     files: int

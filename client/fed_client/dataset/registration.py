@@ -81,6 +81,7 @@ def differences(version: Version, source: Source, task: Task) -> str:
         ("validation_fraction", made.validation_fraction, source.fractions.validation),
         ("test_fraction", made.test_fraction, source.fractions.test),
         ("file_is_patient", made.file_is_patient, source.file_is_patient),
+        ("accept_reports", made.accept_reports, source.accept_reports),
         ("defacing_attested", made.defacing_attested, source.defacing_attested),
     )
     return ", ".join(name for name, then, now in asked if then != now)

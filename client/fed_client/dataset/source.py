@@ -8,7 +8,7 @@ from typing import Protocol
 
 from fed_client.dataset.manifest import LabelSource
 from fed_client.dataset.split import Fractions
-from fed_client.images import TextDetector
+from fed_client.images import ReportFlaw, TextDetector
 from fed_client.reading.pool import Outcome, ReaderPool, usable_cores
 from fed_common.signing import SigningKey
 from fed_common.task import Recipe
@@ -38,7 +38,8 @@ class Source:
     """Where a hospital's images and labels are, and how its patients are dealt out.
 
     `labels` is the list of labels; nothing is looked for there if `labels_from` says otherwise. A file for
-    which nobody is named is refused, unless `file_is_patient`: then it is a patient of its own.
+    which nobody is named is refused, unless `file_is_patient`: then it is a patient of its own. Of
+    reports with flaws only those are used whose flaws are all in `accept_reports`.
     """
 
     images: Path
@@ -46,6 +47,7 @@ class Source:
     fractions: Fractions
     labels_from: LabelSource = "list"
     file_is_patient: bool = False
+    accept_reports: tuple[ReportFlaw, ...] = ()
     defacing_attested: bool = False
 
 

@@ -50,6 +50,7 @@ def write_version(  # noqa: PLR0913 (a draft, and five things that the manifest 
         validation_fraction=float(source.fractions.validation),
         test_fraction=float(source.fractions.test),
         file_is_patient=source.file_is_patient,
+        accept_reports=source.accept_reports,
         defacing_attested=source.defacing_attested,
         detector=detector,
         files=len(draft.names.files),

@@ -144,6 +144,14 @@ def _labels(manifest: Manifest) -> Check:
             found=f"{found}; {problems} labels can't be used",
             advice="`fed-client data show --files` gives the lines and reasons",
         )
+    unused = _left_out(manifest, "the report is")
+    if unused:
+        return Check(
+            subject="labels",
+            status="warning",
+            found=f"{found}; {unused} reports are partial, unverified or preliminary, and not used",
+            advice="have them finished, or see accept_reports in [data]",
+        )
     if rare:
         return Check(
             subject="labels",

@@ -17,15 +17,18 @@ from functools import cached_property
 
 from pydicom import Dataset, uid
 
-from fed_client.images import Finding
+from fed_client.images import Finding, ReportFlaw
 from fed_client.reading import report_terms as terms
 from fed_client.reading.bounds import MAX_FINDINGS
-from fed_client.reading.codes import items_of
+from fed_client.reading.codes import items_of, text_of
 from fed_client.reading.content import ContentItem, content_tree, instance_uid
 from fed_common.errors import UnreadableImageError
 
 # The elements of a report's header that are read.
 REPORT_ELEMENTS = (
+    "CompletionFlag",
+    "VerificationFlag",
+    "PreliminaryFlag",
     "ValueType",
     "ConceptNameCodeSequence",
     "ContentSequence",
@@ -64,9 +67,10 @@ def read_findings(header: Dataset) -> Iterator[Finding]:
         if number >= MAX_STATEMENTS or len(found) + len(images or evidence) > MAX_FINDINGS:
             raise UnreadableImageError(f"the report has more than {MAX_FINDINGS} findings")
         found.update(dict.fromkeys((image, code) for image in images or evidence))
+    flaws = tuple(_flaws(header))
     # Only now, so that a report is used whole or not at all.
     for image, code in found:
-        yield Finding(sop_instance_uid=image, code=code)
+        yield Finding(sop_instance_uid=image, code=code, flaws=flaws)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -205,6 +209,19 @@ def _linked(item: ContentItem, root: ContentItem) -> Iterator[tuple[str, Content
                     raise UnreadableImageError("the report points to an item that it doesn't have")
                 target = target.children[number - 1]
         yield child.relationship, target
+
+
+def _flaws(header: Dataset) -> Iterator[ReportFlaw]:
+    """Yield why the report may not be the last word; a flag that must be there and isn't says nothing good.
+
+    Source: DICOM PS3.3 C.17.2 (SR document general module) and C.17.2.1 to C.17.2.7 (its flags).
+    """
+    if text_of(header, "CompletionFlag") != "COMPLETE":
+        yield "partial"
+    if text_of(header, "VerificationFlag") != "VERIFIED":
+        yield "unverified"
+    if text_of(header, "PreliminaryFlag") not in ("", "FINAL"):
+        yield "preliminary"
 
 
 def _evidence(header: Dataset) -> Iterator[str]:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset
 from tests.client.dataset.folders import TASK, Folder, reasons_of
+from tests.client.dicom_files import write
+from tests.client.reading.report_files import FINDING, code, report
 
 from fed_client.dataset import Fractions, Version
 from fed_common.task import ClassCodes
@@ -56,3 +58,40 @@ def test_headers_label_their_own_images_and_say_nothing_if_they_contradict(folde
     again = folder.register(fractions=ALL, labels_from="headers")
     assert again.digest == version.digest
     assert sorted(path.name for path in folder.reader.paths) == ["006.dcm", "007.dcm"]
+
+
+def report_on(folder: Folder, number: int, **flags: str) -> None:
+    """Write a report that finds SCT:1 or SCT:2 in image `number`."""
+    finding = code(FINDING, f"SCT:{2 - number % 2}")
+    write(folder.images / f"report-{number}.dcm", report(finding, evidence=(f"1.2.{number}",), flags=flags))
+
+
+def test_only_reports_that_are_the_last_word_label_unless_allowed(folder: Folder) -> None:
+    for number in range(10):
+        folder.add(number)
+    for number in range(6):
+        report_on(folder, number)
+    report_on(folder, 6, VerificationFlag="UNVERIFIED")
+    report_on(folder, 7, VerificationFlag="UNVERIFIED", PreliminaryFlag="PRELIMINARY")
+    report_on(folder, 8, CompletionFlag="PARTIAL")
+    strict = folder.register(fractions=ALL, labels_from="reports")
+    assert images_by_class(strict) == [3, 3]
+    assert reasons_of(strict) == {
+        "the report is partial": 1,
+        "the report is unverified": 1,
+        "the report is unverified, preliminary": 1,
+        "there is no label for it": 4,
+    }
+    folder.allowed = {"accept_reports": ("unverified",)}
+    assert images_by_class(folder.register(fractions=ALL, labels_from="reports")) == [4, 3]
+    folder.allowed = {"accept_reports": ("partial", "preliminary", "unverified")}
+    assert images_by_class(folder.register(fractions=ALL, labels_from="reports")) == [5, 4]
+
+
+def test_a_doubtful_report_neither_labels_nor_contradicts(folder: Folder) -> None:
+    for number in range(4):
+        folder.add(number)
+        report_on(folder, number)
+    doubtful = report(code(FINDING, "SCT:1"), code(FINDING, "SCT:2"), flags={"CompletionFlag": "PARTIAL"})
+    write(folder.images / "report.dcm", doubtful)
+    assert images_by_class(folder.register(fractions=ALL, labels_from="reports")) == [2, 2]

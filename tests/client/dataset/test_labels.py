@@ -22,7 +22,7 @@ SEVERAL = Task(
 
 
 def from_reports(task: Task, *said: tuple[int, str, str]) -> LabelTable:
-    findings = [(number, Finding(sop_instance_uid=uid, code=code)) for number, uid, code in said]
+    findings = [(number, Finding(sop_instance_uid=uid, code=code, flaws=())) for number, uid, code in said]
     return labels_from_reports(findings, task)
 
 

@@ -126,6 +126,14 @@ def test_too_few_patients_for_the_policy_are_a_failure(manifest: Manifest, site:
     assert checked(manifest, strict)["patients"].status == "failure"
 
 
+def test_reports_that_are_not_used_are_a_warning(manifest: Manifest, site: SiteConfig) -> None:
+    reasons = (Count(name="the report is partial", count=1), Count(name="the report is unverified", count=2))
+    check = checked(replace(manifest, quarantine=reasons), site)["labels"]
+    assert check.status == "warning"
+    assert "3 reports are partial, unverified or preliminary, and not used" in check.found
+    assert "accept_reports" in check.advice
+
+
 def test_files_that_stand_for_patients_are_a_warning(manifest: Manifest, site: SiteConfig) -> None:
     assert checked(manifest, site)["patients"].status == "ok"
     check = checked(replace(manifest, files_as_patients=3), site)["patients"]

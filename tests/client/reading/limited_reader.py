@@ -30,9 +30,11 @@ def read(path: Path, _recipe: Recipe, _detector: TextDetector) -> Iterator[Prepa
             long = prepared()
             yield replace(long, facts=replace(long.facts, patient_id="P" * (1 << 17)))
         case "say":
-            yield Finding(sop_instance_uid="1.2.3", code="SCT:1")
+            yield Finding(sop_instance_uid="1.2.3", code="SCT:1", flaws=())
         case "environment":
-            yield from (Finding(sop_instance_uid="1.2.3", code=f"ENV:{name}") for name in sorted(os.environ))
+            yield from (
+                Finding(sop_instance_uid="1.2.3", code=f"ENV:{name}", flaws=()) for name in sorted(os.environ)
+            )
         case "sleep":
             time.sleep(600)
 

@@ -1,5 +1,7 @@
 """Makes tiny structured reports about images and patients that don't exist."""
 
+from collections.abc import Mapping
+
 import pytest
 from pydicom import Dataset, Sequence
 from pydicom.config import disable_value_validation
@@ -81,14 +83,20 @@ def instance(uid: str) -> Dataset:
 
 
 def report(
-    *children: Dataset, evidence: tuple[str, ...] = ("1.1", "1.2"), kind: UID = ComprehensiveSRStorage
+    *children: Dataset,
+    evidence: tuple[str, ...] = ("1.1", "1.2"),
+    kind: UID = ComprehensiveSRStorage,
+    flags: Mapping[str, str | None] = {},
 ) -> Dataset:
-    """Return a report of the CT images `evidence`."""
+    """Return a report of the CT images `evidence`, complete and verified unless `flags` say otherwise."""
     dataset = item("CONTAINER", "CONTAINS", "LN:18748-4", *children)
     del dataset.RelationshipType
     dataset.SOPClassUID = kind
     dataset.SOPInstanceUID = "2.25.7"
     dataset.PatientID = "CANARY7341"
+    for flag, value in ({"CompletionFlag": "COMPLETE", "VerificationFlag": "VERIFIED"} | dict(flags)).items():
+        if value is not None:
+            setattr(dataset, flag, value)
     if evidence:
         series, study = Dataset(), Dataset()
         series.ReferencedSOPSequence = Sequence([instance(uid) for uid in evidence])

@@ -33,9 +33,9 @@ def tell(*facts: ImageFacts) -> None:
     say(END)
 
 
-def state(count: int, *, uid: str = "1.2.3", code: str = "SCT:1") -> None:
+def state(count: int, *, uid: str = "1.2.3", code: str = "SCT:1", flaws: Any = ()) -> None:
     """Say that many findings, and that this was all."""
-    say(pack(Statement(finding=Finding(sop_instance_uid=uid, code=code))) * count)
+    say(pack(Statement(finding=Finding(sop_instance_uid=uid, code=code, flaws=flaws))) * count)
     say(END)
 
 
@@ -86,6 +86,7 @@ MISDEEDS: dict[str, Callable[[], object]] = {
     "image-and-finding": mix,
     "finding-for-no-uid": lambda: state(1, uid="Jane Doe"),
     "finding-in-words": lambda: state(1, code="SCT:Jane Doe"),
+    "finding-of-a-flaw-unheard-of": lambda: state(1, flaws=("biased",)),
     "many-findings": lambda: state(MAX_FINDINGS + 1),
     "markup": lambda: say(pack(End(reason="[/bold] no reason"))),
     "all-frames": lambda: tell(*frames(3, of=3, body_part="HAND")),

@@ -36,7 +36,14 @@ REASONS = {
 IMPOSSIBLE = (
     *("long-name", "long-term", "many-codes", "free-text-as-code", "huge-frame-number", "no-rows"),
     *("many-bits", "no-digest", "two-patients", "two-images", "same-frame-twice", "more-frames"),
-    *("fewer-frames", "image-and-finding", "finding-for-no-uid", "finding-in-words", "many-findings"),
+    *(
+        "fewer-frames",
+        "image-and-finding",
+        "finding-for-no-uid",
+        "finding-in-words",
+        "finding-of-a-flaw-unheard-of",
+        "many-findings",
+    ),
 )
 
 
@@ -110,7 +117,7 @@ def test_a_reading_that_fails_has_a_reason_and_the_reader_goes_on() -> None:
     assert reason(bug) == "damaged (KeyError)"
     assert reason(write_) == "damaged (OSError)"
     assert reason(talk) == "the texts in the file's header are too long"
-    assert say == (Finding(sop_instance_uid="1.2.3", code="SCT:1"),)
+    assert say == (Finding(sop_instance_uid="1.2.3", code="SCT:1", flaws=()),)
 
 
 def test_an_endless_loop_costs_one_file() -> None:

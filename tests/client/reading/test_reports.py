@@ -108,6 +108,27 @@ def test_a_report_about_no_image_says_nothing() -> None:
     assert said(report(code(FINDING, PNEUMONIA), evidence=())) == {}
 
 
+@pytest.mark.parametrize(
+    ("flags", "flaws"),
+    [
+        ({}, ()),
+        ({"PreliminaryFlag": "FINAL"}, ()),
+        ({"PreliminaryFlag": "PRELIMINARY"}, ("preliminary",)),
+        ({"VerificationFlag": "UNVERIFIED"}, ("unverified",)),
+        ({"CompletionFlag": "PARTIAL"}, ("partial",)),
+        ({"CompletionFlag": "YES", "PreliminaryFlag": "NO"}, ("partial", "preliminary")),
+        ({"CompletionFlag": None, "VerificationFlag": None}, ("partial", "unverified")),
+    ],
+)
+def test_a_finding_tells_what_speaks_against_its_report(
+    tmp_path: Path, flags: dict[str, str | None], flaws: tuple[str, ...]
+) -> None:
+    dataset = report(code(FINDING, PNEUMONIA), evidence=("1.1",), flags=flags)
+    (found,) = read_file(write(tmp_path / "report.dcm", dataset), "each")
+    assert isinstance(found, Finding)
+    assert found.flaws == flaws
+
+
 def test_what_is_no_report_is_refused() -> None:
     assert "must be a report" in refusal(image_dataset())
     assert "must be a report" in refusal(report(kind=uid.KeyObjectSelectionDocumentStorage))
