@@ -18,7 +18,8 @@ from fed_client.site import Site, SiteIdentity
 from fed_common import fixedpoint
 from fed_common.accounting import Spend
 from fed_common.checkpoint import parameter_bytes
-from fed_common.ledger import LedgerHead, LedgerSubject, PrivacyLedger
+from fed_common.ledger import LedgerSubject, PrivacyLedger
+from fed_common.ledger_record import LedgerHead
 from fed_common.messages import (
     AnswerStatement,
     PlanStatement,
@@ -151,13 +152,13 @@ def dataset_of(num_patients: int, *, seed: int = 0) -> SiteDataset:
 
 @contextmanager
 def held_ledger(
-    folder: Path, *, name: SiteName = NORTH, policy: SitePolicy = POLICY
+    folder: Path, *, name: SiteName = NORTH, policy: SitePolicy = POLICY, witness: Path | None = None
 ) -> Iterator[PrivacyLedger]:
-    """Hold the ledger in `folder`, its witness in a folder beside it."""
+    """Hold the ledger in `folder`, its witness in a folder beside it unless another place is named."""
     subject = LedgerSubject(site=name, dataset=digest_of(b"patients"), policy=policy.digest)
     with PrivacyLedger.held(
         folder / "ledger" / "ledger.jsonl",
-        witness=folder / "witness" / "head.json",
+        witness=witness or folder / "witness" / "head.json",
         key=SITE_KEYS[name],
         subject=subject,
         costliest=costliest_round(policy),

@@ -7,18 +7,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from fed_client.config import load_site_config
 from fed_client.data_commands import app as data
 from fed_client.doctor.command import doctor
 from fed_client.flower_link import FlowerLink, LinkEvent, serve
-from fed_client.opening import ACCOUNTANTS, opened_site
-from fed_common.accounting import charged_epsilon
+from fed_client.ledger_commands import app as ledger
+from fed_client.opening import opened_site
 from fed_common.errors import ConfigError, MachineError
 from fed_common.key_files import write_site_keys
-from fed_common.ledger import read_ledger
 from fed_common.logs import log_to_stderr, run_command
 from fed_common.models import spec_for
 from fed_common.signing import SigningKey
@@ -36,6 +33,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data)
+app.add_typer(ledger)
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", help="The site's configuration, site.toml.", show_default=True)
@@ -71,33 +69,6 @@ def start(config: ConfigOption = Path("site.toml")) -> None:
         logger.info("%s is ready; waiting for %s", settings.name, settings.address)
         serve(site.answer, link=link, stop=stop, on_event=_log_link_event)
     logger.info("stopped")
-
-
-@app.command()
-def ledger(config: ConfigOption = Path("site.toml")) -> None:
-    """Show what the privacy budget was spent on, verified line by line."""
-    settings = load_site_config(config)
-    events = read_ledger(settings.ledger, SigningKey.load(settings.identity).verifying_key)
-    table = Table(title=f"Privacy ledger of {settings.name}: {len(events)} events")
-    for heading in ("seq", "run", "round", "phase", "noise", "rate", "steps"):
-        table.add_column(heading, justify="right")
-    for event in events:
-        table.add_row(
-            str(event.seq),
-            event.run,
-            str(event.round),
-            event.phase if event.kind == "charge" else event.kind,
-            f"{event.spend.noise_multiplier:g}",
-            f"{event.spend.sampling_rate:g}",
-            str(event.spend.steps),
-        )
-    Console().print(table)
-    policy = settings.policy
-    spent = charged_epsilon([event.spend for event in events], policy.delta, ACCOUNTANTS)
-    typer.echo(
-        f"Spent: epsilon {spent:.3f} of {policy.epsilon:g} at delta {policy.delta:g}. Unit: patient. "
-        f"Accountant: max of {', '.join(accountant.name for accountant in ACCOUNTANTS)}."
-    )
 
 
 @app.command()

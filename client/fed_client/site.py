@@ -25,12 +25,12 @@ from fed_client.answers import AnswerStore
 from fed_client.dataset import SiteDataset
 from fed_client.evaluation import release_counts
 from fed_client.policy import PolicyRefusal, SitePolicy
+from fed_client.privacy_statement import state_privacy
 from fed_client.private_step import MakeStep, private_step
 from fed_client.statistics import release_statistics
 from fed_client.training import clip_update, train_privately
 from fed_common import fixedpoint
-from fed_common.accounting import Accountant, charged_epsilon
-from fed_common.code_version import code_digest
+from fed_common.accounting import Accountant
 from fed_common.errors import MalformedMessageError
 from fed_common.layout import layout_of, load_flat, num_parameters
 from fed_common.ledger import PrivacyLedger
@@ -232,12 +232,4 @@ class Site:
 
     def privacy(self) -> PrivacyStatement:
         """Return what this site's patients have given away up to now, over all runs."""
-        spends = self.ledger.spends
-        return PrivacyStatement(
-            epsilon=charged_epsilon(spends, self.policy.delta, self.accountants),
-            delta=self.policy.delta,
-            releases=len(spends),
-            accountant="max of " + ", ".join(accountant.name for accountant in self.accountants),
-            ledger=self.ledger.head,
-            code=code_digest(),
-        )
+        return state_privacy(self.ledger.record, self.policy, self.accountants)

@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from fed_common.signing import VerifyingKey
+
 
 def write_site_keys(folder: Path) -> None:
     """Write a site's two key pairs into `folder`: `node` logs in to the server, `identity` signs.
@@ -34,8 +36,7 @@ def write_identity(folder: Path) -> None:
     """
     key = Ed25519PrivateKey.generate()
     write_private(folder / "identity.key", pem(key))
-    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    (folder / "identity.pub").write_bytes(public)
+    (folder / "identity.pub").write_bytes(VerifyingKey(key.public_key()).pem)
 
 
 def pem(key: EllipticCurvePrivateKey | Ed25519PrivateKey) -> bytes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fed_common import canonical
 from fed_common.canonical import Fact
-from fed_common.errors import MalformedMessageError
+from fed_common.errors import MalformedMessageError, TrustError
 from fed_common.signing import SigningKey, VerifyingKey
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ _FORM = re.compile(rb'\{"fact":(\{.*\}),"signature":"([0-9a-f]{128})"\}', re.DOT
 
 def sign(fact: "DataclassInstance", key: SigningKey) -> bytes:
     """Return the line that says `fact` and that the owner of `key` says so."""
-    payload = canonical.encode(fact)
-    signature = key.sign(payload_type=_payload_type(type(fact)), payload=payload)
-    return b'{"fact":%s,"signature":"%s"}' % (payload, signature.hex().encode())
+    return b'{"fact":%s,"signature":"%s"}' % (canonical.encode(fact), signature_of(fact, key).encode())
 
 
 def verify(line: bytes, kind: type[Fact], key: VerifyingKey) -> Fact:
@@ -39,6 +37,24 @@ def verify(line: bytes, kind: type[Fact], key: VerifyingKey) -> Fact:
     payload, signature = parts[1], bytes.fromhex(parts[2].decode())
     key.verify(signature, payload_type=_payload_type(kind), payload=payload)
     return canonical.decode(payload, kind)
+
+
+def signature_of(fact: "DataclassInstance", key: SigningKey) -> str:
+    """Return the signature alone, for a fact that is part of another one."""
+    return key.sign(payload_type=_payload_type(type(fact)), payload=canonical.encode(fact)).hex()
+
+
+def verify_signature(fact: "DataclassInstance", signature: str, key: VerifyingKey) -> None:
+    """Return only if the owner of `key` made `signature` of `fact`.
+
+    Raises:
+        TrustError: they did not.
+    """
+    try:
+        raw = bytes.fromhex(signature)
+    except ValueError as error:
+        raise TrustError("a signature must be hexadecimal") from error
+    key.verify(raw, payload_type=_payload_type(type(fact)), payload=canonical.encode(fact))
 
 
 def _payload_type(kind: type[object]) -> str:

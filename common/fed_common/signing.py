@@ -50,6 +50,11 @@ class VerifyingKey:
         """Identify the key: SHA-256 of its 32 raw bytes."""
         return digest_of(self.key.public_bytes(Encoding.Raw, PublicFormat.Raw))
 
+    @property
+    def pem(self) -> bytes:
+        """Return the key as it is written to a file and sent around."""
+        return self.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
     def verify(self, signature: bytes, *, payload_type: str, payload: bytes) -> None:
         """Return only if this key signed `payload` as a `payload_type`.
 

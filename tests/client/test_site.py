@@ -31,7 +31,7 @@ from fed_client.training import TrainingStoppedError
 from fed_common import fixedpoint
 from fed_common.accounting import Spend
 from fed_common.errors import MachineError, MalformedMessageError, TrustError
-from fed_common.ledger import LedgerHead
+from fed_common.ledger_record import LedgerHead
 from fed_common.messages import (
     AnswerStatement,
     PrivacyStatement,

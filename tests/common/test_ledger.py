@@ -14,7 +14,7 @@ from tests.full_disk import disk_full_after
 from fed_common import canonical, signed_fact
 from fed_common.accounting import Spend
 from fed_common.errors import LedgerError, MachineError
-from fed_common.ledger import GENESIS, LedgerEvent, LedgerHead, read_events
+from fed_common.ledger_record import GENESIS, LedgerEvent, LedgerHead, LedgerRecord
 from fed_common.names import Digest
 
 SPEND = Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=2)
@@ -160,7 +160,7 @@ def event(spend: Spend = SPEND) -> LedgerEvent:
 def test_a_line_signed_by_another_key_is_refused() -> None:
     line = signed_fact.sign(event(), new_key()) + b"\n"
     with pytest.raises(LedgerError, match="event 0"):
-        list(read_events([line], SITE_KEYS[NORTH].verifying_key))
+        LedgerRecord.of([line], SITE_KEYS[NORTH].verifying_key)
 
 
 @pytest.mark.parametrize("noise", [b"1000000000.0", b"0.0", b"-1.0", b"NaN"])
@@ -170,7 +170,7 @@ def test_a_noise_that_no_release_has_is_refused_even_if_signed(noise: bytes) -> 
     signature = key.sign(payload_type="application/vnd.fed.LedgerEvent.v1+json", payload=payload)
     line = b'{"fact":%s,"signature":"%s"}\n' % (payload, signature.hex().encode())
     with pytest.raises(LedgerError, match="event 0"):
-        list(read_events([line], key.verifying_key))
+        LedgerRecord.of([line], key.verifying_key)
 
 
 @pytest.mark.parametrize("room", [0, 1, 300])
@@ -209,7 +209,7 @@ def test_recorded_is_never_less_than_spent(
                     held.charge(RUN, number, "train", SPEND)
                     # Cut off while it was written: the line was not synced, the witness not moved on.
                     ledger.write_bytes(whole[0] + ledger.read_bytes()[len(whole[0]) :][:-cut])
-                    witness.write_bytes(whole[1]) if whole[1] else witness.unlink()
+                    witness.write_bytes(whole[1])
                 elif step == "charge":
                     held.charge(RUN, number, "train", SPEND)
                     spent += 1

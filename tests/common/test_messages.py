@@ -9,7 +9,7 @@ from tests.fakes import COORDINATOR_KEY, EVALUATE, NORTH, RUN, SITE_KEYS, STATIS
 
 from fed_common import canonical
 from fed_common.errors import ConfigError, MalformedMessageError, TrustError
-from fed_common.ledger import GENESIS, LedgerHead
+from fed_common.ledger_record import GENESIS, LedgerHead
 from fed_common.messages import (
     MAX_STATEMENT_BYTES,
     AnswerStatement,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fed_client.config import load_site_config
-from fed_common.ledger import LedgerEvent, read_ledger
+from fed_common.ledger_record import LedgerEvent, LedgerRecord
 from fed_common.names import RunId, SiteName
 from fed_common.signing import SigningKey
 from fed_server.journal import Journal, RunEvent
@@ -105,7 +105,7 @@ class Federation:
 
     def ledger(self, name: SiteName) -> tuple[LedgerEvent, ...]:
         config = load_site_config(self.consortium.site_file(name))
-        return read_ledger(config.ledger, SigningKey.load(config.identity).verifying_key)
+        return LedgerRecord.read(config.ledger, SigningKey.load(config.identity).verifying_key).events
 
     def charges(self, name: SiteName) -> list[tuple[RunId, int, str]]:
         return [(event.run, event.round, event.phase) for event in self.ledger(name)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from fed_common.ledger import LedgerHead
+from fed_common.ledger_record import LedgerHead
 from fed_common.messages import PrivacyStatement
 from fed_common.metrics import Estimate
 from fed_common.names import RunId, SiteName, digest_of

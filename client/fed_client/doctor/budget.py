@@ -7,7 +7,7 @@ from fed_client.doctor.check import Check, failed
 from fed_client.policy import SitePolicy
 from fed_common.accounting import Accountant, Spend, charged_epsilon
 from fed_common.errors import FedError, LedgerError, TrustError
-from fed_common.ledger import LedgerEvent, read_ledger
+from fed_common.ledger_record import LedgerEvent, LedgerRecord
 from fed_common.models import spec_for
 from fed_common.signing import SigningKey
 
@@ -19,7 +19,7 @@ def check_budget(config: SiteConfig, accountants: Sequence[Accountant]) -> Itera
     """Yield how the policy, the ledger and the budget are; nothing is charged by looking."""
     yield _model(config)
     try:
-        events = read_ledger(config.ledger, SigningKey.load(config.identity).verifying_key)
+        events = LedgerRecord.read(config.ledger, SigningKey.load(config.identity).verifying_key).events
     except (LedgerError, TrustError) as error:
         yield failed("ledger", error, advice="restore ledger and witness from backup; never delete them")
         return

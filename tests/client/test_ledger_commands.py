@@ -1,0 +1,151 @@
+"""What a privacy officer and an auditor are told of a ledger, and what they are told when it doesn't hold."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tomli_w
+from tests.fakes import MODEL, NORTH, POLICY, RUN, SITE_KEYS, StepCounter, held_ledger, new_key
+from typer.testing import CliRunner
+
+from fed_client.ledger_commands import app
+from fed_client.ledger_export import LedgerExport, export_ledger, verify_export
+from fed_common import signed_fact
+from fed_common.accounting import Spend
+from fed_common.errors import FedError, LedgerError
+from fed_common.key_files import make_private_folder, pem, write_private
+from fed_common.ledger_record import LedgerRecord, read_lines
+from fed_common.names import RunId
+
+SPEND = Spend(noise_multiplier=4.0, sampling_rate=0.5, steps=2)
+COUNTS = Spend(noise_multiplier=4.0, sampling_rate=1.0, steps=1)
+KEY = SITE_KEYS[NORTH]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A site whose ledger holds two runs: three rounds and an evaluation, then one round."""
+    make_private_folder(tmp_path / "keys")
+    write_private(tmp_path / "keys/identity.key", pem(KEY.key))
+    (tmp_path / "task.toml").write_text(
+        'name = "chest"\nclasses = ["normal", "finding"]\npositive = "finding"\n[recipe]\n'
+    )
+    path = tmp_path / "site.toml"
+    path.write_text(tomli_w.dumps(TABLES))
+    with held_ledger(tmp_path / "state", witness=tmp_path / "witness") as ledger:
+        for number in (1, 2, 3):
+            ledger.charge(RUN, number, "train", SPEND)
+        ledger.charge(RUN, 3, "evaluate", COUNTS)
+        ledger.charge(RunId("run-2"), 1, "train", replace(SPEND, steps=7))
+    return path
+
+
+TABLES = {
+    "site": {
+        "name": "north",
+        "task": "task.toml",
+        "identity": "keys/identity.key",
+        "state": "state",
+        "witness": "witness",
+    },
+    "server": {
+        "address": "https://127.0.0.1:1",
+        "ca": "ca.crt",
+        "identity": "coordinator.pub",
+        "node_key": "keys/node.key",
+    },
+    "data": {"images": "images", "labels": "labels.csv"},
+    "policy": {"epsilon": 20.0, "allowed_models": [MODEL.fingerprint]},
+}
+
+
+def run(*arguments: object) -> str:
+    """Return what a command prints; what it raises for `main` to print is raised here."""
+    result = CliRunner(env={"COLUMNS": "120"}).invoke(app, list(map(str, arguments)))
+    if isinstance(result.exception, FedError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def ledger_of(config: Path) -> Path:
+    return config.parent / "state/ledger/ledger.jsonl"
+
+
+def test_show_says_what_each_run_cost_and_never_a_bare_epsilon(config: Path) -> None:
+    shown = run("show", "--config", config)
+    first, last = (next(line for line in shown.splitlines() if run in line) for run in ("run-1", "run-2"))
+    assert "1-3" in first and "noise 4, rate 0.5, 6 steps" in first
+    assert "7 steps" in last
+    for word in ("delta 1e-05", "5 releases", "patient", "Adversary", "Sampling", "PLD", "Ledger"):
+        assert word in shown
+
+
+def test_the_json_of_show_adds_up(config: Path) -> None:
+    found = json.loads(run("show", "--json", "--config", config))
+    assert [spent["run"] for spent in found["runs"]] == ["run-1", "run-2"]
+    assert [made["releases"] for spent in found["runs"] for made in spent["releases"]] == [3, 1, 1]
+    assert found["runs"][-1]["epsilon_after"] == found["privacy"]["epsilon"]
+    assert 0 < found["runs"][0]["epsilon_after"] < found["privacy"]["epsilon"] < found["budget"] == 20.0
+
+
+def test_verify_passes_what_is_whole(config: Path) -> None:
+    assert "5 lines: signatures and chain are right" in run("verify", "--config", config)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda raw: raw.replace(b'"steps":7', b'"steps":1'), "event 4"),
+        (lambda raw: raw.replace(b'"round":2', b'"round":9'), "event 1"),
+        (lambda raw: b"".join(raw.splitlines(keepends=True)[1:]), "event 0"),
+        (lambda raw: b"".join(raw.splitlines(keepends=True)[:-1]), "has seen 5 events"),
+    ],
+)
+def test_verify_names_the_first_bad_line(config: Path, spoil: Callable[[bytes], bytes], says: str) -> None:
+    ledger_of(config).write_bytes(spoil(ledger_of(config).read_bytes()))
+    with pytest.raises(LedgerError, match=says) as refused:
+        run("verify", "--config", config)
+    assert refused.value.exit_code == 4
+
+
+def test_an_export_is_verified_with_the_public_key_alone(config: Path, tmp_path: Path) -> None:
+    run("export", "--config", config, "--out", tmp_path / "export.json")
+    public = tmp_path / "identity.pub"
+    public.write_bytes(KEY.verifying_key.pem)
+    checked = run("verify", tmp_path / "export.json", "--key", public)
+    assert "5 lines, signatures and chain are right" in checked and "of 20 at delta" in checked
+
+
+def exported(config: Path) -> LedgerExport:
+    lines, _ = read_lines(ledger_of(config))
+    raw = export_ledger(lines, site=NORTH, key=KEY, policy=POLICY, accountants=[StepCounter()])
+    assert verify_export(raw, KEY.verifying_key, [StepCounter()]).record == LedgerRecord.of(
+        lines, KEY.verifying_key
+    )
+    return signed_fact.verify(raw.removesuffix(b"\n"), LedgerExport, KEY.verifying_key)
+
+
+@pytest.mark.parametrize(
+    ("forge", "says"),
+    [
+        (lambda export: replace(export, lines=export.lines[:-1]), "another head"),
+        (lambda export: replace(export, lines=export.lines[1:]), "event 0"),
+        (lambda export: replace(export, privacy=replace(export.privacy, epsilon=1.0)), "lines cost 14"),
+        (lambda export: replace(export, privacy=replace(export.privacy, releases=4)), "number of releases"),
+    ],
+)
+def test_an_export_whose_totals_are_not_those_of_its_lines_is_refused(
+    config: Path, forge: Callable[[LedgerExport], LedgerExport], says: str
+) -> None:
+    forged = signed_fact.sign(forge(exported(config)), KEY) + b"\n"
+    with pytest.raises(LedgerError, match=says):
+        verify_export(forged, KEY.verifying_key, [StepCounter()])
+
+
+def test_an_export_of_another_hospital_is_refused(config: Path) -> None:
+    raw = signed_fact.sign(exported(config), new_key())
+    with pytest.raises(LedgerError, match="owner of this key"):
+        verify_export(raw, KEY.verifying_key, [StepCounter()])
