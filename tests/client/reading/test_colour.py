@@ -5,7 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydicom import Dataset, uid
+from pydicom import Dataset, dcmread, uid
+from pydicom.data import get_palette_files
+from pydicom.dataset import FileMetaDataset
+from pydicom.pixels.processing import apply_color_lut
 from tests.client.dicom_files import image_dataset, write
 from tests.client.reading.dicom_files import read, refusal
 
@@ -102,12 +105,51 @@ def test_a_segmented_palette_is_unpacked(tmp_path: Path) -> None:
     assert read(tmp_path, dataset).stored_HW[0, :, 2].tolist() == [1, 2, 4, 6, 8]
 
 
+def test_an_indirect_segment_repeats_segments_from_where_it_stands(tmp_path: Path) -> None:
+    # PS3.3 C.7.9.2.3: the offset counts bytes; a repeated linear segment starts from what is before it now.
+    words = [0, 1, 0x100, 0, 1, 0x900, 1, 2, 0x500, 2, 2, 6, 0]
+    dataset = segmented(words, count=7)
+    assert read(tmp_path, dataset).stored_HW[0, :, 1].tolist() == [1, 9, 7, 5, 9, 7, 5]
+
+
+def shown_by_pydicom(dataset: Dataset, count: int) -> Any:
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    return apply_color_lut(np.arange(count, dtype=np.uint16)[None], dataset)
+
+
+@pytest.mark.parametrize("name", ["SPRING", "SUMMER", "FALL", "WINTER"])
+def test_the_standards_segmented_palettes_are_as_pydicom_shows_them(tmp_path: Path, name: str) -> None:
+    (path,) = get_palette_files(f"{name.lower()}.dcm")
+    dataset = palette_dataset(list(range(256)), bits=8, count=256)
+    dataset.update({element.tag: element for element in dcmread(path) if "Palette" in element.keyword})
+    assert np.array_equal(read(tmp_path, dataset).stored_HW, shown_by_pydicom(dataset, 256))
+
+
+@pytest.mark.parametrize("offset", [0, 3])
+def test_indirect_segments_of_8_bits_are_as_pydicom_shows_them(tmp_path: Path, offset: int) -> None:
+    values = [0, 1, 50, 1, 4, 90, 0, 2, 7, 30, 2, 2, offset, 0, 0, 0, 1, 3, 99, 2, 1, offset, 0, 0, 0, 0]
+    count = (1 + 4 + 2) + {0: 5, 3: 6}[offset] + 3 + {0: 1, 3: 4}[offset]
+    dataset = palette_dataset(
+        list(range(count)), bits=8, count=count, SegmentedColourPaletteColorLookupTableData=bytes(values)
+    )
+    assert np.array_equal(read(tmp_path, dataset).stored_HW, shown_by_pydicom(dataset, count))
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
         ([0, 2, 1, 2], "as many values"),
-        ([1, 5, 9], "discrete and linear"),
-        ([0, 1, 9, 2, 1, 0, 0], "discrete and linear"),
+        ([1, 5, 9], "begin with a discrete"),
+        ([2, 1, 0, 0], "point to no indirect"),
+        ([0, 1, 9, 2, 1, 0, 0], "as many values"),
+        ([0, 1, 9, 2, 2, 0, 0], "point to no indirect"),
+        ([0, 1, 9, 2, 1, 6, 0], "point to no indirect"),
+        ([0, 1, 9, 2, 4, 1, 0], "must point to a segment"),
+        ([0, 1, 9, 2, 4, 0], "must point to a segment"),
+        ([0, 1, 9, 2, 4, 0, 9], "must have values"),
+        ([0, 1, 9, 0, 0, 9], "must have values"),
+        ([0, 1, 9, 3, 4, 9], "point to no indirect"),
         ([0, 1, 9, 1, 60000, 10], "as many values"),
         ([], "as many values"),
     ],
