@@ -11,19 +11,13 @@ from fed_common.config import ConfigTable, load_config
 from fed_common.errors import ConfigError
 from fed_common.names import SiteName, run_id, site_name
 from fed_common.plans import SiteTerms
+from fed_common.proposal import EvaluationTable, PrivacyTable, StatisticsTable
 from fed_common.reference import References, load_references
 from fed_common.signing import SigningKey, VerifyingKey
 from fed_common.task import load_task
 from fed_common.test_set import TestSet, load_test_set
 from fed_server.flower_link import TlsFiles
-from fed_server.settings import (
-    EvaluationTable,
-    PrivacyTable,
-    QuorumTable,
-    RunSettings,
-    StatisticsTable,
-    TrainingTable,
-)
+from fed_server.settings import QuorumTable, RunSettings, TrainingTable
 
 
 class _FederationTable(ConfigTable):

@@ -166,7 +166,7 @@ class Federation:
         candidate_P = (current.parameters_P + mean_P).astype(np.float32)
         privacy = latest_privacy(current.manifest.sites, outcome)
         figures: tuple[SiteFigures, ...] = ()
-        if self.settings.evaluates_after(number):
+        if self.settings.proposal.evaluates_after(number):
             evaluated = self._evaluate(number, current, candidate_P)
             privacy = latest_privacy(privacy, evaluated)
             figures = figures_of(evaluated.result or {})

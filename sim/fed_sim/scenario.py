@@ -6,13 +6,8 @@ from typing import Annotated
 from pydantic import Field
 
 from fed_common.config import ConfigTable, load_config
-from fed_server.settings import (
-    EvaluationTable,
-    PrivacyTable,
-    QuorumTable,
-    StatisticsTable,
-    TrainingTable,
-)
+from fed_common.proposal import EvaluationTable, PrivacyTable, StatisticsTable
+from fed_server.settings import QuorumTable, TrainingTable
 
 
 class PolicyTable(ConfigTable):

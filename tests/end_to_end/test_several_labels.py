@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.end_to_end.processes import SCENARIO, run
 
-from fed_server.settings import StatisticsTable
+from fed_common.proposal import StatisticsTable
 from fed_sim.consortium import found_consortium
 from fed_sim.simulation import simulate
 

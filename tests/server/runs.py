@@ -21,12 +21,13 @@ from fed_common import checkpoint as checkpoints
 from fed_common.checkpoint import Checkpoint
 from fed_common.messages import PlanStatement, unseal
 from fed_common.names import RunId, SiteName
+from fed_common.proposal import EvaluationTable, PrivacyTable
 from fed_common.test_set import TestSet
 from fed_server.federation import Federation
 from fed_server.journal import Observer, RunEvent
 from fed_server.rounds import Coordinator
 from fed_server.run_folder import RunFolder
-from fed_server.settings import EvaluationTable, PrivacyTable, QuorumTable, RunSettings, TrainingTable
+from fed_server.settings import QuorumTable, RunSettings, TrainingTable
 
 SETTINGS = RunSettings(
     name="play",

@@ -10,8 +10,8 @@ from tests.server.runs import SETTINGS, Crash, CrashAt, Run, new_run
 
 from fed_common.messages import PlanStatement, Refusal, unseal
 from fed_common.plans import EvaluationTerms, Normalisation, TrainTerms
+from fed_common.proposal import StatisticsTable
 from fed_server.journal import SiteFailed, StatisticsGathered
-from fed_server.settings import StatisticsTable
 
 MEASURING = replace(SETTINGS, statistics=StatisticsTable())
 

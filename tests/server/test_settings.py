@@ -9,14 +9,8 @@ from fed_client.prv import PrvAccountant
 from fed_common.accounting import Spend
 from fed_common.errors import ConfigError
 from fed_common.plans import SiteTerms, StatisticsTerms
-from fed_server.settings import (
-    EvaluationTable,
-    PrivacyTable,
-    QuorumTable,
-    RunSettings,
-    StatisticsTable,
-    TrainingTable,
-)
+from fed_common.proposal import EvaluationTable, PrivacyTable, StatisticsTable
+from fed_server.settings import QuorumTable, RunSettings, TrainingTable
 
 TRAINING = TrainingTable(rounds=5, steps_per_round=4, learning_rate=0.1)
 SETTINGS = RunSettings(
@@ -37,7 +31,7 @@ def test_the_calibrated_noise_keeps_both_accountants_within_epsilon() -> None:
         Spend(noise_multiplier=8.0, sampling_rate=1.0, steps=3),  # after rounds 2, 4 and 5
     ]
     assert 5.9 < PrvAccountant().epsilon(spends, 1e-5) <= 6.0
-    assert SETTINGS.epsilon(noise) <= 6.0
+    assert SETTINGS.proposal.epsilon(noise) <= 6.0
 
 
 WITH_STATISTICS = replace(SETTINGS, statistics=StatisticsTable(noise_multiplier=2.0))
@@ -71,7 +65,7 @@ def test_a_given_noise_must_keep_within_epsilon() -> None:
 
 
 def test_the_last_round_is_always_evaluated() -> None:
-    assert [number for number in range(1, 6) if SETTINGS.evaluates_after(number)] == [2, 4, 5]
+    assert [number for number in range(1, 6) if SETTINGS.proposal.evaluates_after(number)] == [2, 4, 5]
 
 
 @pytest.mark.parametrize("quorum", [4, 1000])

@@ -1,0 +1,132 @@
+"""What a run would cost a site's patients, from the tables of federation.toml that privacy depends on.
+
+Both sides read it the same way: the coordinator to calibrate the noise, a site to know what joining costs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from fed_common.accounting import (
+    ACCOUNTANT_TOLERANCE,
+    MIN_NOISE_MULTIPLIER,
+    Accountant,
+    PldAccountant,
+    Spend,
+    calibrate_noise,
+    charged_epsilon,
+)
+from fed_common.config import ConfigTable
+from fed_common.errors import ConfigError
+
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class ScheduleTable(ConfigTable):
+    """How many rounds, and how many private steps a site takes in one."""
+
+    rounds: Annotated[int, Field(ge=1, le=9999)]
+    steps_per_round: PositiveInt
+
+
+class PrivacyTable(ConfigTable):
+    """What the coordinator proposes; each site holds it against its own policy.
+
+    `epsilon` covers the whole run, its evaluations and statistics included. The noise follows from it unless
+    `noise_multiplier` is given, and then epsilon must still hold.
+    """
+
+    epsilon: PositiveFloat
+    delta: Annotated[float, Field(gt=0, le=1e-5)] = 1e-5
+    clip_norm: PositiveFloat = 1.0
+    sampling_rate: Annotated[float, Field(gt=0, le=1)]
+    max_images_per_patient: PositiveInt = 4
+    update_clip: PositiveFloat = 10.0
+    noise_multiplier: Annotated[float, Field(ge=MIN_NOISE_MULTIPLIER)] | None = None
+
+
+class EvaluationTable(ConfigTable):
+    """How often the sites measure the model, and how much noise hides each patient in the counts."""
+
+    every: PositiveInt = 5
+    noise_multiplier: Annotated[float, Field(ge=MIN_NOISE_MULTIPLIER)] = 4.0
+    bins: Annotated[int, Field(ge=2, le=1000, multiple_of=2)] = 10
+
+
+class StatisticsTable(ConfigTable):
+    """How much noise hides each patient in the counts before the first round, and in how many greys."""
+
+    noise_multiplier: Annotated[float, Field(ge=MIN_NOISE_MULTIPLIER)] = 8.0
+    bins: Annotated[int, Field(ge=2, le=64)] = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """All releases that a run asks of a site."""
+
+    schedule: ScheduleTable
+    privacy: PrivacyTable
+    evaluation: EvaluationTable
+    statistics: StatisticsTable | None = None
+
+    def evaluates_after(self, round_number: int) -> bool:
+        """Tell whether the sites measure the model of this round; the last one always is."""
+        return round_number % self.evaluation.every == 0 or round_number == self.schedule.rounds
+
+    def training(self, noise_multiplier: float, *, rounds: int | None = None) -> Spend:
+        """Return the training of all rounds, or of so many, with this noise."""
+        return Spend(
+            noise_multiplier=noise_multiplier,
+            sampling_rate=self.privacy.sampling_rate,
+            steps=self.schedule.steps_per_round * (rounds or self.schedule.rounds),
+        )
+
+    def evaluations(self) -> Spend:
+        """Return all evaluations of the run."""
+        rounds = range(1, self.schedule.rounds + 1)
+        return Spend(
+            noise_multiplier=self.evaluation.noise_multiplier,
+            sampling_rate=1.0,
+            steps=sum(self.evaluates_after(number) for number in rounds),
+        )
+
+    def gathering(self) -> Spend | None:
+        """Return the release of statistics, None if none is asked for."""
+        if self.statistics is None:
+            return None
+        return Spend(noise_multiplier=self.statistics.noise_multiplier, sampling_rate=1.0, steps=1)
+
+    def spends(self, noise_multiplier: float) -> tuple[Spend, ...]:
+        """Return everything that the run releases with this training noise."""
+        gathering = self.gathering()
+        return (
+            self.training(noise_multiplier),
+            self.evaluations(),
+            *([gathering] if gathering is not None else []),
+        )
+
+    def epsilon(
+        self, noise_multiplier: float, accountants: Sequence[Accountant] = (PldAccountant(),)
+    ) -> float:
+        """Return what the whole run, all its releases, would spend with this training noise."""
+        return charged_epsilon(self.spends(noise_multiplier), self.privacy.delta, accountants)
+
+    def noise_multiplier(self) -> float:
+        """Return the training noise, calibrated once for the whole run unless it is given.
+
+        Raises:
+            ConfigError: no noise keeps the run within its epsilon, or the given one doesn't.
+        """
+        given, limit = self.privacy.noise_multiplier, self.privacy.epsilon
+        if given is None:
+            # The sites charge the larger of two accountants; this side knows one of them.
+            return calibrate_noise(self.epsilon, epsilon=limit - ACCOUNTANT_TOLERANCE)
+        if not self.epsilon(given) <= limit:
+            raise ConfigError(
+                f"privacy.noise_multiplier {given:g} spends epsilon {self.epsilon(given):.3f}, "
+                f"privacy.epsilon allows {limit:g}"
+            )
+        return given
