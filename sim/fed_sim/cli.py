@@ -15,6 +15,7 @@ from fed_common.task import load_task
 from fed_common.test_set import save_test_set
 from fed_server.console import ConsoleObserver, JsonObserver
 from fed_sim import demo as demos
+from fed_sim.audit.command import audit
 from fed_sim.baseline import BaselineTerms, draw_curves
 from fed_sim.bench.commands import app as bench
 from fed_sim.consortium import REFERENCES_FILE, TEST_SET_FILE, Consortium, found_consortium
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 
 app.add_typer(bench, name="bench")
+app.command()(audit)
 
 OutOption = Annotated[Path, typer.Option(help="A new folder for what is made.")]
 SitesOption = Annotated[int, typer.Option(help="How many hospitals.", min=1)]

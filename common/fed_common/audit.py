@@ -1,0 +1,103 @@
+"""What an audit of the privacy code found, and why a model was let go: both end in its manifest."""
+
+import math
+import platform
+from dataclasses import dataclass, fields
+from importlib.metadata import version as version_of
+from typing import Literal
+
+from fed_common.errors import ConfigError, PrivacyError
+from fed_common.messages import PrivacyStatement
+from fed_common.names import Digest
+from fed_common.plans import DpTerms
+
+# What noise, gradients and epsilon are computed with.
+_LIBRARIES = ("torch", "opacus", "numpy", "dp-accounting", "cryptography")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Library:
+    """A library as it was installed where the audit ran."""
+
+    name: str
+    version: str
+
+
+def installed_libraries() -> tuple[Library, ...]:
+    """Return Python and the libraries that privacy rests on, with their versions."""
+    libraries = (Library(name=name, version=version_of(name)) for name in _LIBRARIES)
+    return (Library(name="python", version=platform.python_version()), *libraries)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One figure, and the bounds that an honest site's figure leaves in `false_alarm` of the audits."""
+
+    what: str
+    measured: float
+    low: float
+    high: float
+    false_alarm: float
+
+    def __post_init__(self) -> None:
+        # A figure that isn't one can't be written down as JSON; compared so that it would not hold.
+        if not all(map(math.isfinite, (self.low, self.high, self.false_alarm))):
+            raise ConfigError(f"{self.what}: bounds must be numbers")
+
+    @property
+    def holds(self) -> bool:
+        """Tell whether the figure is within its bounds."""
+        return self.low <= self.measured <= self.high
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanaryReadings:
+    """What canaries in a site's data told about the path from images to answer."""
+
+    sensitivity: Reading
+    sampling: Reading
+    noise: Reading
+    epsilon: Reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditVerdict:
+    """The figures of one audit of one code; `claimed` is what the audited site stated in its last answer."""
+
+    version: Literal[1] = 1
+    date: str
+    code: Digest
+    libraries: tuple[Library, ...]
+    model: str
+    terms: DpTerms
+    rounds: int
+    canaries: int
+    claimed: PrivacyStatement
+    readings: CanaryReadings
+    attacks: tuple[Reading, ...]
+
+    @property
+    def all_readings(self) -> tuple[Reading, ...]:
+        """Return every figure that the verdict rests on."""
+        canaries = (getattr(self.readings, field.name) for field in fields(self.readings))
+        return (*canaries, *self.attacks)
+
+    @property
+    def passed(self) -> bool:
+        """Tell whether every figure is within its bounds."""
+        return all(reading.holds for reading in self.all_readings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """Why a model was let go: a passed audit of the code that made it, or a reason to go without one."""
+
+    audit: AuditVerdict | None
+    without_audit: str
+
+    def __post_init__(self) -> None:
+        if (self.audit is None) == (not self.without_audit.strip()):
+            raise ConfigError("a release needs either an audit or a reason to go without one")
+        if self.audit is not None and not self.audit.passed:
+            wrong = next(reading.what for reading in self.audit.all_readings if not reading.holds)
+            raise PrivacyError(f"the audit didn't pass: {wrong}")

@@ -1,0 +1,85 @@
+"""`fed-sim audit`: examines the privacy code that is installed here, and writes the verdict for `publish`."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fed_common import canonical
+from fed_common.audit import AuditVerdict
+from fed_common.errors import PrivacyError
+from fed_common.files import write_atomically
+from fed_common.machine import settle_in
+from fed_sim.audit.auditing import audited
+from fed_sim.audit.faults import FAULTS
+from fed_sim.audit.hospital import SiteParts
+
+
+def audit(
+    out: Annotated[Path, typer.Option(help="The verdict as JSON, for `fed-server publish`.")] = Path(
+        "audit.json"
+    ),
+    faults: Annotated[
+        bool, typer.Option("--faults", help="Instead, plant each known fault and see that it is found.")
+    ] = False,
+) -> None:
+    """Attack a site of the installed code by planted images; judge clipping, sampling, noise and epsilon.
+
+    Ends with 4 if a figure is out of bounds; `fed-server publish` then refuses the models of this code.
+    """
+    settle_in()
+    logging.getLogger("fed_client").setLevel(logging.WARNING)  # which round was answered is no news here
+    if faults:
+        _examine_faults()
+        return
+    verdict = audited(SiteParts())
+    write_atomically(out, canonical.encode(verdict) + b"\n")
+    Console().print(_table(verdict))
+    claimed = verdict.claimed
+    typer.echo(
+        f"claimed: epsilon {claimed.epsilon:.3f} at delta {claimed.delta:g} per {claimed.unit}, "
+        f"{claimed.accountant}; {verdict.canaries} canaries"
+    )
+    libraries = ", ".join(f"{library.name} {library.version}" for library in verdict.libraries)
+    typer.echo(f"{verdict.date}: code {verdict.code[:12]}, {libraries}; written to {out}")
+    _refuse_failed(verdict)
+
+
+def _refuse_failed(verdict: AuditVerdict) -> None:
+    wrong = [reading.what.partition(":")[0] for reading in verdict.all_readings if not reading.holds]
+    if wrong:
+        raise PrivacyError(f"the audit didn't pass: {', '.join(wrong)}")
+
+
+def _examine_faults() -> None:
+    table = Table(title="Planted faults", title_justify="left")
+    for heading in ("fault", "found by"):
+        table.add_column(heading)
+    missed = []
+    for fault, parts in FAULTS.items():
+        verdict = audited(parts)
+        found = [reading for reading in verdict.all_readings if not reading.holds]
+        missed += [] if found else [fault]
+        told = (f"{reading.what.partition(':')[0]} {reading.measured:.3g}" for reading in found)
+        table.add_row(fault, ", ".join(told) or "nothing")
+    Console().print(table)
+    if missed:
+        raise PrivacyError(f"the audit missed: {', '.join(missed)}")
+
+
+def _table(verdict: AuditVerdict) -> Table:
+    table = Table(title=f"Audit: {'passed' if verdict.passed else 'not passed'}", title_justify="left")
+    for heading in ("", "reading", "measured", "bounds", "false alarms"):
+        table.add_column(heading, overflow="fold")
+    for reading in verdict.all_readings:
+        table.add_row(
+            "ok" if reading.holds else "out of bounds",
+            reading.what,
+            f"{reading.measured:.4g}",
+            f"{reading.low:.4g} to {reading.high:.4g}",
+            f"{reading.false_alarm:g}",
+        )
+    return table
