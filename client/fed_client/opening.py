@@ -11,6 +11,8 @@ from fed_client.dataset.manifest import warnings_of
 from fed_client.dataset.registration import differences
 from fed_client.dataset.source import Progress
 from fed_client.dataset.versions import latest_version
+from fed_client.model_validation import refuse_unsafe
+from fed_client.private_step import MakeStep, private_step
 from fed_client.prv import PrvAccountant
 from fed_client.site import Site, SiteIdentity
 from fed_client.site_secret import site_secret
@@ -18,6 +20,7 @@ from fed_common.accounting import PldAccountant
 from fed_common.errors import DataError
 from fed_common.ledger import LedgerSubject, PrivacyLedger
 from fed_common.machine import settle_in
+from fed_common.models import spec_for
 from fed_common.randomness import Randomness, SystemRandomness
 from fed_common.signing import SigningKey, VerifyingKey
 
@@ -31,16 +34,20 @@ def opened_site(
     config: SiteConfig,
     *,
     randomness: Randomness | None = None,
+    make_step: MakeStep = private_step,
     on_image: Progress | None = None,
 ) -> Iterator[Site]:
     """Hold the site's ledger and yield the site, ready to answer.
 
-    `randomness` is the operating system's unless a test brings another; no configuration reaches it.
+    `randomness` is the operating system's and `make_step` the fastest unless a test brings another; no
+    configuration reaches them.
 
     Raises:
-        FedError: of the family that says who must act; see `open_registered` and `PrivacyLedger.held`.
+        FedError: of the family that says who must act; see `refuse_unsafe`, `open_registered` and
+            `PrivacyLedger.held`.
     """
     settle_in()
+    refuse_unsafe(spec_for(config.task), several_labels=config.task.multi_label, make_step=make_step)
     identity = SiteIdentity(
         name=config.name,
         key=SigningKey.load(config.identity),
@@ -65,6 +72,7 @@ def opened_site(
             answers=AnswerStore(config.state / "answers"),
             accountants=ACCOUNTANTS,
             randomness=randomness or SystemRandomness(),
+            make_step=make_step,
         )
 
 
