@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from opacus.validators import ModuleValidator
 from torch import nn
 
-from fed_client.config import load_site_config
+from fed_client.config import SiteConfig, load_site_config
+from fed_client.doctor.model import check_model
 from fed_client.model_validation import (
     random_batch,
     refuse_heavy_patients,
@@ -180,18 +182,30 @@ def test_a_step_that_lets_nan_through_is_refused() -> None:
         refuse_heavy_patients(network_with(nn.Identity()), BATCH, lambda model: Spoilt(private_step(model)))
 
 
-def test_no_site_opens_with_a_step_that_does_not_clip(tmp_path: Path) -> None:
-    root = Path(__file__).parents[2]
-    task, _, site = re.findall(r"```toml\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
+@pytest.fixture
+def config(tmp_path: Path) -> SiteConfig:
+    """Return the README's configuration; none of the keys and images that it names is there."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    task, _, site = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
     (tmp_path / "task.toml").write_text(task)
     (tmp_path / "site.toml").write_text(site)
+    return load_site_config(tmp_path / "site.toml")
 
-    # Before the keys, which aren't there: no plan can have been answered.
-    with (
-        pytest.raises(PrivacyError, match="private step"),
-        opened_site(load_site_config(tmp_path / "site.toml"), make_step=unclipped),
-    ):
+
+def test_no_site_opens_with_a_step_that_does_not_clip(config: SiteConfig) -> None:
+    # Before the keys are missed: no plan can have been answered.
+    with pytest.raises(PrivacyError, match="private step"), opened_site(config, make_step=unclipped):
         pytest.fail("the site opened")
+
+
+def test_the_doctor_examines_the_network_and_says_what_to_do(config: SiteConfig) -> None:
+    allowed = replace(config.policy, allowed_models=(SPEC.fingerprint,))
+
+    assert check_model(replace(config, policy=allowed)).status == "ok"
+    assert check_model(config).subject == "policy"  # the README's names no network
+    assert check_model(config).status == "failure"
+    assert check_model(config, make_step=unclipped).subject == "model"
+    assert check_model(config, make_step=unclipped).status == "failure"
 
 
 def unclipped(model: nn.Module) -> PrivateStep:

@@ -8,7 +8,6 @@ from fed_client.policy import SitePolicy
 from fed_common.accounting import Accountant, Spend, charged_epsilon
 from fed_common.errors import FedError, LedgerError, TrustError
 from fed_common.ledger_record import LedgerEvent, LedgerRecord
-from fed_common.models import spec_for
 from fed_common.signing import SigningKey
 
 # Enough to say "many": each trial costs an accountant a fraction of a second.
@@ -16,8 +15,7 @@ MOST_ROUNDS = 4096
 
 
 def check_budget(config: SiteConfig, accountants: Sequence[Accountant]) -> Iterator[Check]:
-    """Yield how the policy, the ledger and the budget are; nothing is charged by looking."""
-    yield _model(config)
+    """Yield how the ledger and the budget are; nothing is charged by looking."""
     try:
         events = LedgerRecord.read(config.ledger, SigningKey.load(config.identity).verifying_key).events
     except (LedgerError, TrustError) as error:
@@ -35,18 +33,6 @@ def check_budget(config: SiteConfig, accountants: Sequence[Accountant]) -> Itera
         f"at delta {policy.delta:g} per patient",
     )
     yield _rounds(events, policy, accountants)
-
-
-def _model(config: SiteConfig) -> Check:
-    installed = spec_for(config.task).fingerprint
-    if installed in config.policy.allowed_models:
-        return Check(subject="policy", status="ok", found=f"allows the installed model {installed}")
-    return Check(
-        subject="policy",
-        status="failure",
-        found=f"does not allow the installed model {installed}",
-        advice="if the privacy officer agrees, add it to policy.allowed_models",
-    )
 
 
 def _rounds(events: Sequence[LedgerEvent], policy: SitePolicy, accountants: Sequence[Accountant]) -> Check:

@@ -19,6 +19,7 @@ from fed_client.doctor.budget import check_budget
 from fed_client.doctor.check import Check, Status
 from fed_client.doctor.data import check_data, examine
 from fed_client.doctor.machine import check_machine
+from fed_client.doctor.model import check_model
 from fed_client.doctor.server import check_server
 from fed_client.flower_link import FlowerLink
 from fed_client.opening import ACCOUNTANTS
@@ -64,6 +65,7 @@ def all_checks(config: SiteConfig, *, on_image: OnImage | None = None) -> Iterat
         address=config.address, ca=config.ca, node_key=config.node_key, state=config.state / "link"
     )
     yield from check_server(link)
+    yield check_model(config)
     yield from check_budget(config, ACCOUNTANTS)
 
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from fed_client.dataset import LabelledImages
 from fed_client.private_step import PatientBatch, PrivateStep, private_step
-from fed_common.accounting import Spend
 from fed_common.ledger import PrivacyLedger
+from fed_common.ledger_record import LedgerRecord
 from fed_common.randomness import SystemRandomness
 from fed_sim.audit.asking import PATIENTS_PUBLIC
 from fed_sim.audit.hospital import SiteParts
@@ -84,9 +84,10 @@ class ForgetfulLedger(PrivacyLedger):
     """A ledger that begins anew in every round, as Flower's example of Opacus does."""
 
     @property
-    def spends(self) -> tuple[Spend, ...]:
-        """Return what the last round spent."""
-        return super().spends[-1:]
+    def record(self) -> LedgerRecord:
+        """Return no more than the last round."""
+        whole = super().record
+        return replace(whole, events=whole.events[-1:])
 
 
 def every_image_a_patient(images: LabelledImages) -> LabelledImages:
