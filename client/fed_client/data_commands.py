@@ -129,7 +129,9 @@ def diff(
     settings = load_site_config(config)
     keys = site_keys(settings)
     after = _chosen(settings, other)
-    before = _chosen(settings, one or str(max(after.manifest.version - 1, 1)))
+    if not one and after.manifest.version == 1:
+        raise DataError(f"{after.name} is the first version: there is nothing before it to compare with")
+    before = _chosen(settings, one or str(after.manifest.version - 1))
     pictures = compare_pictures(before, after, keys)
     changes = compare_files(before, after, keys)
     if as_json:

@@ -1,5 +1,6 @@
 """Shows a data set to a data steward: what will be trained on, what was left out, and what to look into."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from rich.console import Console
@@ -16,16 +17,18 @@ def show_version(console: Console, version: Version) -> None:
     manifest = version.manifest
     console.print(
         f"Data set {version.name}, {version.digest[:16]}: {manifest.patients} patients, {manifest.images} "
-        f"images from {manifest.files} files; labels: {manifest.labels_from}; look for text in pictures: "
-        f"{manifest.detector}"
+        f"images from {manifest.files} files.\n"
+        f"Labels from: {manifest.labels_from}. Text in pixels looked for by: {manifest.detector}."
     )
     console.print(_sides(manifest))
-    console.print(_counts("Patients by their number of images", manifest.images_per_patient))
+    console.print(_counts(("images of a patient", "patients"), manifest.images_per_patient))
     console.print(_acquisition(manifest.acquisition))
     if manifest.quarantine:
-        console.print(_counts("Left out", manifest.quarantine))
+        console.print(_counts(("left out", "files or frames"), _most_first(manifest.quarantine)))
     if manifest.label_problems:
-        console.print(_counts("Labels to mend", manifest.label_problems))
+        console.print(_counts(("labels to mend", "lines or files"), _most_first(manifest.label_problems)))
+    if manifest.quarantine or manifest.label_problems:
+        console.print("`fed-client data show --files` names them.")
     duplicates = manifest.duplicates
     console.print(
         f"Copies left out: {duplicates.same_instance} of the same instance, {duplicates.same_pixels} of the "
@@ -39,8 +42,9 @@ def show_version(console: Console, version: Version) -> None:
 def show_names(console: Console, names: Names) -> None:
     """Print which files were left out and why; names can identify, so only who asks for them sees them."""
     for number, file in enumerate(names.files):
-        for reason in file.reasons:
-            console.print(f"{number}  {file.name}: {reason}", markup=False, highlight=False)
+        for reason, count in Counter(file.reasons).items():
+            times = f" ({count} frames)" if count > 1 else ""
+            console.print(f"{number}  {file.name}: {reason}{times}", markup=False, highlight=False)
     for problem in names.problems:
         console.print(f"labels, {problem.place} {problem.number}: {problem.reason}", markup=False)
     for first, second in names.near_copies:
@@ -86,13 +90,18 @@ def _cell(patients: int, images: int) -> str:
     return f"{patients} ({images})"
 
 
-def _counts(title: str, counts: Iterable[Count]) -> Table:
-    table = Table(title=title, show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
+def _counts(headings: tuple[str, str], counts: Iterable[Count]) -> Table:
+    table = Table()
+    table.add_column(headings[0])
+    table.add_column(headings[1], justify="right")
     for count in counts:
-        table.add_row(escape(count.name) or "(none stated)", str(count.count))
+        if count.count:
+            table.add_row(escape(count.name), str(count.count))
     return table
+
+
+def _most_first(counts: Iterable[Count]) -> list[Count]:
+    return sorted(counts, key=lambda count: -count.count)
 
 
 def _acquisition(statistics: Iterable[Statistic]) -> Table:
@@ -105,7 +114,7 @@ def _acquisition(statistics: Iterable[Statistic]) -> Table:
 
 
 def _most(statistic: Statistic) -> Iterator[str]:
-    for count in sorted(statistic.counts, key=lambda count: -count.count)[:8]:
+    for count in _most_first(statistic.counts)[:8]:
         yield f"{count.name or '(none stated)'} {count.count}"
 
 

@@ -93,6 +93,12 @@ def test_adding_what_is_there_makes_no_version(site: Site) -> None:
     assert json.loads(site.run("add", "--json"))["new"] is False
 
 
+def test_the_first_version_has_none_to_be_compared_with(site: Site) -> None:
+    site.run("add")
+    with pytest.raises(DataError, match="v0001 is the first version"):
+        site.run("diff")
+
+
 def test_names_are_shown_only_to_who_asks_for_them(site: Site) -> None:
     (site.folder.images / f"{CANARY}-03.dcm").write_bytes(b"rubbish")
     outputs = [site.run("add"), site.run("show"), site.run("show", "--json"), site.run("verify")]

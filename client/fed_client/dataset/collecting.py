@@ -30,6 +30,7 @@ from fed_common.greys import stored
 from fed_common.names import Digest
 from fed_common.task import Task
 
+UNUSED = "a report, and labels don't come from reports"
 EMPTY = "the file holds no image and no finding"
 
 
@@ -54,6 +55,9 @@ class Collector:
             self.leave_out(number, EMPTY)
         for item in outcome:
             match item:
+                case Finding() if self._source.labels_from != "reports":
+                    self.leave_out(number, UNUSED)
+                    return
                 case Finding(flaws=flaws) if not set(flaws) <= set(self._source.accept_reports):
                     self.leave_out(number, f"the report is {', '.join(flaws)}")
                     return

@@ -173,13 +173,13 @@ def overlap_warnings(manifest: Manifest) -> tuple[str, ...]:
     warnings = []
     if duplicates.of_two_patients:
         warnings.append(
-            f"{duplicates.of_two_patients} images belong to two patients by their pixels or UID: is one "
-            f"person known by two PatientIDs, or a file under the wrong name?"
+            f"images of two patients, by their pixels or UID: {duplicates.of_two_patients}; is one person "
+            f"known by two PatientIDs, or a file under the wrong name?"
         )
     if duplicates.near_pairs_between_patients or duplicates.near_pairs_between_sides:
         warnings.append(
-            f"{duplicates.near_pairs_between_patients} pairs of images look alike and are of two patients, "
-            f"{duplicates.near_pairs_between_sides} pairs are on two sides"
+            f"pairs of images that look alike: {duplicates.near_pairs_between_patients} of two patients, "
+            f"{duplicates.near_pairs_between_sides} on two sides; is one person known by two PatientIDs?"
         )
     if not duplicates.near_complete:
         warnings.append("too many images look alike to compare all of them")

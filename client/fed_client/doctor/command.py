@@ -72,7 +72,7 @@ def all_checks(config: SiteConfig, *, on_image: OnImage | None = None) -> Iterat
 def _table(checks: list[Check]) -> Table:
     worst = sum(check.status == "failure" for check in checks)
     doubtful = sum(check.status == "warning" for check in checks)
-    table = Table(title=f"{worst} failures, {doubtful} warnings", title_justify="left")
+    table = Table(title=f"failures: {worst}, warnings: {doubtful}", title_justify="left")
     for heading in ("", "looked at", "found", "what to do"):
         table.add_column(heading, overflow="fold")
     for check in checks:

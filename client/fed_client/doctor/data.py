@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from fed_client.config import SiteConfig
 from fed_client.dataset import Version, register
+from fed_client.dataset.draft import COPIES
 from fed_client.dataset.manifest import Manifest, Statistic, overlap_warnings, unit_warning
 from fed_client.dataset.registration import differences
 from fed_client.dataset.source import Progress
@@ -17,6 +18,7 @@ from fed_client.dataset.versions import latest_version
 from fed_client.doctor.check import Check, failed
 from fed_client.opening import site_keys
 from fed_common.errors import DataError, FedError
+from fed_common.task import Task
 
 # Fewer files than this share may be unusable without anybody looking into it.
 WELL_READABLE, BARELY_READABLE = 0.95, 0.5
@@ -84,7 +86,7 @@ def check_data(manifest: Manifest, config: SiteConfig) -> Iterator[Check]:
     """Yield what the images are like; numbers only, no file and no patient is named."""
     yield _readable(manifest)
     yield _how_made(manifest, "transfer_syntax", subject="transfer syntaxes")
-    yield from _kinds(manifest)
+    yield from _kinds(manifest, config.task)
     yield _labels(manifest)
     yield _patients(manifest, config.policy.min_patients)
     yield _overlap(manifest)
@@ -92,12 +94,13 @@ def check_data(manifest: Manifest, config: SiteConfig) -> Iterator[Check]:
 
 
 def _readable(manifest: Manifest) -> Check:
-    left_out = sum(count.count for count in manifest.quarantine)
-    share = manifest.images / max(1, manifest.images + left_out)
-    found = f"{share:.1%} of {manifest.images + left_out} images can be used"
+    left_out = [count for count in manifest.quarantine if count.name not in COPIES]
+    total = manifest.images + sum(count.count for count in left_out)
+    share = manifest.images / max(1, total)
+    found = f"{share:.1%} of {total} images can be used, copies not counted"
     if share >= WELL_READABLE:
         return Check(subject="readable", status="ok", found=found)
-    often = max(manifest.quarantine, key=lambda count: count.count)
+    often = max(left_out, key=lambda count: count.count)
     return Check(
         subject="readable",
         status="warning" if share >= BARELY_READABLE else "failure",
@@ -113,10 +116,17 @@ def _how_made(manifest: Manifest, term: str, *, subject: str) -> Check:
     return Check(subject=subject, status="ok", found=found or "none")
 
 
-def _kinds(manifest: Manifest) -> Iterator[Check]:
+def _kinds(manifest: Manifest, task: Task) -> Iterator[Check]:
     """Yield modalities and views of what is used, and how many were of other kinds than the task's."""
     for term, subject in (("modality", "modalities"), ("view", "views")):
         check = _how_made(manifest, term, subject=subject)
+        if term == "modality" and not task.modalities and ", " in check.found:
+            check = replace(
+                check,
+                status="warning",
+                found=f"{check.found}; the task takes all of them",
+                advice="see that all are meant; a task can name its modalities",
+            )
         others = _left_out(manifest, f"another {term}")
         if others:
             check = replace(

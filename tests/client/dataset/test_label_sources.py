@@ -88,6 +88,16 @@ def test_only_reports_that_are_the_last_word_label_unless_allowed(folder: Folder
     assert images_by_class(folder.register(fractions=ALL, labels_from="reports")) == [5, 4]
 
 
+def test_a_report_beside_a_list_is_counted_and_says_nothing(folder: Folder) -> None:
+    for number in range(4):
+        folder.add(number)
+    report_on(folder, 0)
+    folder.rows = ["sop_instance_uid,label", *(f"1.2.{n},{TASK.classes[n % 2]}" for n in range(4))]
+    version = folder.register(fractions=ALL)
+    assert images_by_class(version) == [2, 2]
+    assert reasons_of(version) == {"a report, and labels don't come from reports": 1}
+
+
 def test_a_doubtful_report_neither_labels_nor_contradicts(folder: Folder) -> None:
     for number in range(4):
         folder.add(number)

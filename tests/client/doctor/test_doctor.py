@@ -11,10 +11,12 @@ from typer.testing import CliRunner
 
 from fed_client.cli import app
 from fed_client.config import SiteConfig, load_site_config
-from fed_client.dataset.manifest import Count, Manifest
+from fed_client.dataset.draft import SAME_PIXELS
+from fed_client.dataset.manifest import Count, Manifest, Statistic
 from fed_client.doctor.check import Check
 from fed_client.doctor.data import check_data, examine
 from fed_client.opening import register_configured
+from fed_common.task import Task
 from fed_sim.consortium import found_consortium
 from fed_sim.phantoms import write_phantoms
 
@@ -98,6 +100,24 @@ def test_what_is_usable_is_judged_by_its_share(manifest: Manifest, site: SiteCon
 
     images = manifest.images
     assert [with_left_out(n) for n in (images // 40, images // 2, 2 * images)] == ["ok", "warning", "failure"]
+
+
+def test_copies_are_no_unusable_images(manifest: Manifest, site: SiteConfig) -> None:
+    copies = replace(manifest, quarantine=(Count(name=SAME_PIXELS, count=9 * manifest.images),))
+    assert checked(copies, site)["readable"].status == "ok"
+
+
+def test_several_modalities_are_a_warning_unless_the_task_names_them(
+    manifest: Manifest, site: SiteConfig
+) -> None:
+    def judged(*modalities: str, task: Task) -> str:
+        counts = tuple(Count(name=name, count=9) for name in modalities)
+        mixed = replace(manifest, acquisition=(Statistic(name="modality", counts=counts),))
+        return checked(mixed, replace(site, task=task))["modalities"].status
+
+    named = replace(site.task, modalities=("CR", "DX"))
+    assert judged("CR", task=site.task) == judged("CR", "DX", task=named) == "ok"
+    assert judged("CR", "CT", task=site.task) == "warning"
 
 
 def test_images_of_other_kinds_are_counted(manifest: Manifest, site: SiteConfig) -> None:
