@@ -14,6 +14,7 @@ from fed_common.accounting import (
     Spend,
     charged_epsilon,
 )
+from fed_common.budget import Budget
 from fed_common.errors import ConfigError, PrivacyError
 from fed_common.messages import RefusalCode, RoundPlan
 from fed_common.names import Digest
@@ -65,6 +66,10 @@ class SitePolicy:
     def digest(self) -> Digest:
         """Identify the policy; each ledger line names the one it was charged under."""
         return canonical.digest(self)
+
+    def budget(self, accountants: Sequence[Accountant]) -> Budget:
+        """Return the budget of the data set over all runs."""
+        return Budget(epsilon=self.epsilon, delta=self.delta, accountants=tuple(accountants))
 
     def costliest_round(self) -> Spend:
         """Return the most that one round could ever cost: what a torn ledger line counts as."""

@@ -20,8 +20,11 @@ class PrvAccountant:
         """Return Opacus' upper bound on epsilon.
 
         Raises:
-            PrivacyError: Opacus can't judge these releases (its issues 591, 601 and 604).
+            PrivacyError: Opacus can't judge these releases (its issues 591, 601 and 604), or they draw
+                images singly, for which it has no mechanism.
         """
+        if any(spend.draws_per_patient > 1 for spend in spends):
+            raise PrivacyError(f"{self.name} knows no mechanism that draws a patient's images singly")
         accountant = PRVAccountant()
         accountant.history = [(s.noise_multiplier, s.sampling_rate, s.steps) for s in spends]
         try:

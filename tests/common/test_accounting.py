@@ -8,8 +8,10 @@ from functools import cache
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opacus.accountants import RDPAccountant as OpacusRdp
 
 from fed_client.prv import PrvAccountant
+from fed_common import canonical
 from fed_common.accounting import (
     ACCOUNTANT_TOLERANCE,
     PldAccountant,
@@ -19,33 +21,82 @@ from fed_common.accounting import (
     charged_epsilon,
     merge,
 )
-from fed_common.errors import ConfigError, PrivacyError
+from fed_common.errors import ConfigError, MalformedMessageError, PrivacyError
 
-# noise multiplier, sampling rate, steps, delta; Opacus PRV, dp-accounting PLD
+
+def spend(noise: float, rate: float = 1.0, steps: int = 1, draws: int = 1) -> Spend:
+    return Spend(noise_multiplier=noise, sampling_rate=rate, steps=steps, draws_per_patient=draws)
+
+
+# By Opacus PRV, Opacus RDP and dp-accounting PLD: privacy.md.
 GOLDEN = [
-    (1.0, 0.02, 1000, 1e-5, 3.909, 3.899),
-    (0.8, 0.05, 500, 1e-4, 10.412, 10.401),
-    (4.0, 1.0, 16, 1e-5, 4.387, 4.377),
-    (1.0, 0.1, 40, 1e-5, 4.699, 4.688),
-    (2.0, 0.25, 200, 1e-4, 8.407, 8.396),
-    (0.6, 0.01, 2000, 1e-5, 9.964, 9.954),
+    ([spend(1.0, 0.02, 1000)], 1e-5, (3.909, 4.324, 3.899)),
+    ([spend(0.8, 0.05, 500)], 1e-4, (10.412, 11.719, 10.401)),
+    ([spend(4.0, 1.0, 16)], 1e-5, (4.387, 4.729, 4.377)),
+    ([spend(1.0, 0.1, 40)], 1e-5, (4.699, 5.389, 4.688)),
+    ([spend(2.0, 0.25, 200)], 1e-4, (8.407, 9.228, 8.396)),
+    ([spend(0.6, 0.01, 2000)], 1e-5, (9.964, 11.319, 9.954)),
 ]
 
 
-def spend(noise: float, rate: float = 1.0, steps: int = 1) -> Spend:
-    return Spend(noise_multiplier=noise, sampling_rate=rate, steps=steps)
-
-
-@pytest.mark.parametrize(("noise", "rate", "steps", "delta", "prv", "pld"), GOLDEN)
+@pytest.mark.parametrize(("spends", "delta", "known"), GOLDEN)
 def test_the_accountants_give_the_known_values(
-    noise: float, rate: float, steps: int, delta: float, prv: float, pld: float
+    spends: Sequence[Spend], delta: float, known: tuple[float, float, float]
 ) -> None:
-    spends = (spend(noise, rate, steps),)
-    by_prv, by_pld = (accountant.epsilon(spends, delta) for accountant in (PrvAccountant(), PldAccountant()))
-    assert by_prv == pytest.approx(prv, abs=0.001)
-    assert by_pld == pytest.approx(pld, abs=0.001)
-    assert by_prv == pytest.approx(by_pld, abs=0.011)
-    assert by_pld <= RdpAccountant().epsilon(spends, delta) <= 1.2 * by_pld
+    accountants = (PrvAccountant(), RdpAccountant(), PldAccountant())
+    assert [a.epsilon(spends, delta) for a in accountants] == pytest.approx(known, abs=0.001)
+
+
+def test_training_evaluations_and_statistics_compose() -> None:
+    run = (spend(1.1, 0.15, 120), spend(4.0, 1.0, 2), spend(8.0))
+    prv, pld, rdp = (a.epsilon(run, 1e-5) for a in (PrvAccountant(), PldAccountant(), RdpAccountant()))
+    assert prv == pytest.approx(pld, abs=ACCOUNTANT_TOLERANCE)
+    opacus = OpacusRdp()
+    opacus.history = [(one.noise_multiplier, one.sampling_rate, one.steps) for one in run]
+    assert rdp == pytest.approx(opacus.get_epsilon(1e-5), abs=0.001)
+    assert pld < rdp <= 1.2 * pld
+
+
+@pytest.mark.parametrize(
+    ("noise", "images", "epsilon"),
+    [(1.0, 2, 15.5), (1.0, 4, 38.0), (1.0, 8, 100.8), (2.0, 2, 4.96), (2.0, 4, 11.4), (2.0, 8, 28.2)],
+)
+def test_images_drawn_singly_cost_their_patient_what_is_known(
+    noise: float, images: int, epsilon: float
+) -> None:
+    spends = (spend(noise, 0.05, 400, draws=images),)
+    tight = PldAccountant().epsilon(spends, 1e-5)
+    assert tight == pytest.approx(epsilon, rel=0.005)
+    # Another way of computing, of the same mixture.
+    assert tight < RdpAccountant().epsilon(spends, 1e-5) < 1.12 * tight
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("noise", "epsilon"), [(1.0, 291.7), (2.0, 76.2)])
+def test_sixteen_images_drawn_singly_cost_their_patient_what_is_known(noise: float, epsilon: float) -> None:
+    spends = (spend(noise, 0.05, 400, draws=16),)
+    assert PldAccountant().epsilon(spends, 1e-5) == pytest.approx(epsilon, rel=0.005)
+
+
+def test_a_ledger_with_images_drawn_singly_is_charged_by_renyi() -> None:
+    mixed = [spend(2.0, 0.05, 100), spend(2.0, 0.05, 10, draws=4)]
+    with pytest.raises(PrivacyError, match="singly"):
+        PrvAccountant().epsilon(mixed, 1e-5)
+    charged = charged_epsilon(mixed, 1e-5, (PrvAccountant(), PldAccountant()))
+    assert charged == RdpAccountant().epsilon(merge(mixed), 1e-5)
+    assert charged > PldAccountant().epsilon(mixed, 1e-5) > PldAccountant().epsilon([mixed[0]], 1e-5)
+
+
+@pytest.mark.parametrize(("releases", "noise"), [(1, 3.73), (5, 8.3), (20, 16.7)])
+def test_counts_need_the_known_noise_for_epsilon_1(releases: int, noise: float) -> None:
+    assert PldAccountant().epsilon([spend(noise, steps=releases)], 1e-5) == pytest.approx(1, abs=0.01)
+
+
+def test_a_mechanism_that_is_not_known_is_refused() -> None:
+    laplace = canonical.encode(spend(1.0)).replace(b"{", b'{"mechanism":"laplace",')
+    with pytest.raises(MalformedMessageError):
+        canonical.decode(laplace, Spend)
+    assert canonical.decode(canonical.encode(spend(1.0)), Spend) == spend(1.0)
 
 
 @settings(max_examples=4, deadline=None)
@@ -125,9 +176,16 @@ def test_a_release_that_cannot_be_is_refused(noise: float, rate: float, steps: i
         spend(noise, rate, steps)
 
 
+@pytest.mark.parametrize("draws", [0, -1, 1001])
+def test_a_number_of_draws_that_cannot_be_is_refused(draws: int) -> None:
+    with pytest.raises(PrivacyError, match="draws_per_patient"):
+        spend(1.0, 0.5, draws=draws)
+
+
 def test_equal_mechanisms_are_merged_and_none_is_lost() -> None:
-    merged = merge([spend(1.0, 0.5, 3), spend(2.0, 0.5, 1), spend(1.0, 0.5, 4)])
-    assert merged == (spend(1.0, 0.5, 7), spend(2.0, 0.5, 1))
+    singly = spend(1.0, 0.5, 1, draws=2)
+    merged = merge([spend(1.0, 0.5, 3), spend(2.0, 0.5, 1), singly, spend(1.0, 0.5, 4)])
+    assert merged == (spend(1.0, 0.5, 7), singly, spend(2.0, 0.5, 1))
 
 
 @cache
