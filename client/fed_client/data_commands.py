@@ -19,6 +19,8 @@ from fed_client import data_tables
 from fed_client.config import SiteConfig, load_site_config
 from fed_client.dataset import Version
 from fed_client.dataset.manifest import warnings_of
+from fed_client.dataset.pruning import prune as delete_unneeded
+from fed_client.dataset.pruning import unneeded_versions
 from fed_client.dataset.registration import differences
 from fed_client.dataset.verification import (
     FolderChanges,
@@ -31,7 +33,10 @@ from fed_client.dataset.verification import (
 from fed_client.dataset.versions import Names, latest_version, list_versions, load_version
 from fed_client.opening import register_configured, site_keys
 from fed_client.pacs.command import pull_command
-from fed_common.errors import ConfigError, DataError
+from fed_common.errors import ConfigError, DataError, LedgerError
+from fed_common.files import exclusive
+from fed_common.ledger import refuse_older_than_witness
+from fed_common.ledger_record import LedgerRecord
 
 app = typer.Typer(
     name="data",
@@ -129,9 +134,10 @@ def diff(
     settings = load_site_config(config)
     keys = site_keys(settings)
     after = _chosen(settings, other)
-    if not one and after.manifest.version == 1:
-        raise DataError(f"{after.name} is the first version: there is nothing before it to compare with")
-    before = _chosen(settings, one or str(after.manifest.version - 1))
+    earlier = [number for number in list_versions(settings.datasets) if number < after.manifest.version]
+    if not one and not earlier:
+        raise DataError(f"there is no version before {after.name} to compare it with")
+    before = _chosen(settings, one or str(earlier[-1]))
     pictures = compare_pictures(before, after, keys)
     changes = compare_files(before, after, keys)
     if as_json:
@@ -141,6 +147,25 @@ def diff(
         return
     data_tables.show_pictures(Console(), before, after, pictures)
     data_tables.show_folder(Console(soft_wrap=True), changes, with_names=files)
+
+
+@app.command()
+def prune(
+    config: ConfigOption = Path("site.toml"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+) -> None:
+    """Delete the versions that are neither the newest nor named in the ledger; not while the daemon runs."""
+    settings = load_site_config(config)
+    key = site_keys(settings).identity.verifying_key
+    with exclusive(settings.ledger.parent, owner="fed-client"):  # a daemon may yet charge for an old version
+        record = LedgerRecord.read(settings.ledger, key)
+        refuse_older_than_witness(record, settings.witness)
+        if record.fragment:
+            raise LedgerError("the ledger's last line is torn; `fed-client start` mends it")
+        charged = {event.dataset for event in record.events}
+        deleted = (unneeded_versions if dry_run else delete_unneeded)(settings.datasets, charged, key)
+    verb = "would be deleted" if dry_run else "deleted"
+    typer.echo(f"versions {verb}: {', '.join(version.name for version in deleted) or 'none'}")
 
 
 def _latest(settings: SiteConfig) -> Version | None:
@@ -156,7 +181,8 @@ def _chosen(settings: SiteConfig, name: str) -> Version:
         raise ConfigError(f"a version is named as in v{numbers[-1]:04d}, got {name[:20]!r}")
     number = int(match[1]) if match else numbers[-1]
     if number not in numbers:
-        raise ConfigError(f"the versions are v{numbers[0]:04d} to v{numbers[-1]:04d}, got v{number:04d}")
+        names = ", ".join(f"v{number:04d}" for number in numbers)
+        raise ConfigError(f"the versions are {names}, got v{number:04d}")
     return load_version(settings.datasets, number, site_keys(settings).identity.verifying_key)
 
 

@@ -1,6 +1,7 @@
 """What a data steward types: adding, showing, verifying and comparing what will be trained on."""
 
 import json
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,14 +9,19 @@ import pytest
 import tomli_w
 from tests.client.dataset.folders import Folder, pixels_of
 from tests.client.dicom_files import image_dataset, write
-from tests.fakes import MODEL
+from tests.fakes import MODEL, RUN
 from typer.testing import CliRunner
 
-from fed_client.config import load_site_config
+from fed_client.config import SiteConfig, load_site_config
 from fed_client.data_commands import app
-from fed_client.opening import open_registered
-from fed_common.errors import ConfigError, DataError, FedError, TrustError
+from fed_client.dataset.manifest import FIRST
+from fed_client.dataset.versions import list_versions, load_version
+from fed_client.opening import open_registered, site_keys
+from fed_common.accounting import Spend
+from fed_common.errors import ConfigError, DataError, FedError, LedgerError, MachineError, TrustError
 from fed_common.key_files import write_site_keys
+from fed_common.ledger import LedgerSubject, PrivacyLedger
+from fed_common.names import Digest
 
 CANARY = "CANARY7341"
 SITE: dict[str, dict[str, object]] = {
@@ -95,8 +101,70 @@ def test_adding_what_is_there_makes_no_version(site: Site) -> None:
 
 def test_the_first_version_has_none_to_be_compared_with(site: Site) -> None:
     site.run("add")
-    with pytest.raises(DataError, match="v0001 is the first version"):
+    with pytest.raises(DataError, match="no version before v0001"):
         site.run("diff")
+
+
+@pytest.fixture
+def charged(site: Site) -> Site:
+    """Return a site of four versions, the second of which the ledger names."""
+    for number in range(12, 16):
+        site.run("add")
+        site.folder.add(number)
+    settings = load_site_config(site.config)
+    version = load_version(settings.datasets, 2, site_keys(settings).identity.verifying_key)
+    with ledger_of(settings, version.digest) as ledger:
+        ledger.charge(RUN, 1, "train", Spend(noise_multiplier=4.0, sampling_rate=0.5, steps=2))
+    return site
+
+
+def ledger_of(settings: SiteConfig, dataset: Digest) -> AbstractContextManager[PrivacyLedger]:
+    return PrivacyLedger.held(
+        settings.ledger,
+        witness=settings.witness,
+        key=site_keys(settings).identity,
+        subject=LedgerSubject(site=settings.name, dataset=dataset, policy=settings.policy.digest),
+        costliest=settings.policy.costliest_round(),
+    )
+
+
+def versions(site: Site) -> list[int]:
+    return list_versions(load_site_config(site.config).datasets)
+
+
+def test_pruning_keeps_the_newest_and_what_the_ledger_names(charged: Site) -> None:
+    left = charged.root / "state/datasets/chest/.v0000.deleted"
+    left.mkdir()
+    assert charged.run("prune", "--dry-run") == "versions would be deleted: v0001, v0003\n"
+    assert versions(charged) == [1, 2, 3, 4]
+    assert charged.run("prune") == "versions deleted: v0001, v0003\n"
+    assert versions(charged) == [2, 4]
+    assert not left.exists()
+    with pytest.raises(DataError, match="v0004 of 2: signature"):  # an image was added since
+        charged.run("verify")
+    assert json.loads(charged.run("diff", "--json"))["from"] == "v0002"
+    assert charged.run("prune") == "versions deleted: none\n"
+
+
+def test_nothing_is_pruned_without_a_ledger_that_can_be_believed(charged: Site) -> None:
+    settings = load_site_config(charged.config)
+    whole = settings.ledger.read_bytes()
+    for contents, reason in ((b"", "older than its witness"), (whole + b"{", "torn")):
+        settings.ledger.write_bytes(contents)
+        with pytest.raises(LedgerError, match=reason):
+            charged.run("prune")
+    settings.ledger.write_bytes(whole)
+    with ledger_of(settings, FIRST), pytest.raises(MachineError, match="another fed-client is running"):
+        charged.run("prune")
+    assert versions(charged) == [1, 2, 3, 4]
+
+
+def test_nothing_is_pruned_if_a_version_is_not_what_was_signed(charged: Site) -> None:
+    manifest = charged.root / "state/datasets/chest/v0003/manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'"files":', b'"filed":'))
+    with pytest.raises(TrustError):
+        charged.run("prune")
+    assert versions(charged) == [1, 2, 3, 4]
 
 
 def test_names_are_shown_only_to_who_asks_for_them(site: Site) -> None:
@@ -145,7 +213,7 @@ def test_a_version_that_is_not_there_is_named(site: Site) -> None:
     with pytest.raises(DataError, match="run `fed-client data add`"):
         site.run("show")
     site.run("add")
-    with pytest.raises(ConfigError, match="the versions are v0001 to v0001, got v0009"):
+    with pytest.raises(ConfigError, match="the versions are v0001, got v0009"):
         site.run("show", "v9")
     with pytest.raises(ConfigError, match="a version is named as in v0001"):
         site.run("show", "newest")
