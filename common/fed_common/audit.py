@@ -40,9 +40,8 @@ class Reading:
     false_alarm: float
 
     def __post_init__(self) -> None:
-        # A figure that isn't one can't be written down as JSON; compared so that it would not hold.
-        if not all(map(math.isfinite, (self.low, self.high, self.false_alarm))):
-            raise ConfigError(f"{self.what}: bounds must be numbers")
+        if not all(map(math.isfinite, (self.measured, self.low, self.high, self.false_alarm))):
+            raise PrivacyError(f"{self.what}: measured {self.measured}, which is no figure to judge by")
 
     @property
     def holds(self) -> bool:

@@ -16,6 +16,7 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from fed_common import canonical, signed_fact
+from fed_common.audit import Release
 from fed_common.errors import MachineError, MalformedMessageError, TrustError
 from fed_common.files import sync_folder, write_atomically
 from fed_common.layout import from_tensors, layout_of, to_tensors
@@ -45,6 +46,7 @@ class Manifest:
 
     Whoever uses the model prepares images by the task's recipe, makes input of them by
     `terms.normalisation`, and reads the logits as `multi_label` says (`fed_common.objective`).
+    `release` is in the manifest of a published model, None in those of rounds.
     """
 
     version: Literal[1] = 1
@@ -63,6 +65,7 @@ class Manifest:
     sites: tuple[SitePrivacy, ...]
     test: TestFigures | None
     previous: Digest
+    release: Release | None
 
 
 @dataclass(frozen=True, kw_only=True)

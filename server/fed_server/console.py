@@ -19,6 +19,7 @@ from fed_common.messages import PrivacyStatement
 from fed_common.metrics import Estimate
 from fed_common.names import SiteName
 from fed_server.journal import (
+    ModelReleased,
     PhaseAsked,
     RoundPublished,
     RunEvent,
@@ -165,7 +166,7 @@ class _RunSoFar:
             case RoundPublished():
                 self.done = event.round
                 self.seconds.append(event.seconds)
-            case SiteFailed() | StatisticsGathered() | RunFinished():
+            case SiteFailed() | StatisticsGathered() | RunFinished() | ModelReleased():
                 pass
 
     def parts_of(self, event: RoundPublished) -> Iterator[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fed_common import canonical
+from fed_common.audit import Release
 from fed_common.errors import MalformedMessageError
 from fed_common.files import append_durably
 from fed_common.messages import PrivacyStatement
@@ -136,6 +137,13 @@ class RunFinished:
     rounds: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelReleased:
+    """The run's model was published, on the ground that `release` gives."""
+
+    release: Release
+
+
 RunEvent = (
     RunStarted
     | RunResumed
@@ -146,6 +154,7 @@ RunEvent = (
     | StatisticsGathered
     | RoundPublished
     | RunFinished
+    | ModelReleased
 )
 _KINDS: dict[str, type[RunEvent]] = {
     kind.__name__: kind
@@ -159,6 +168,7 @@ _KINDS: dict[str, type[RunEvent]] = {
         StatisticsGathered,
         RoundPublished,
         RunFinished,
+        ModelReleased,
     )
 }
 Observer = Callable[[RunEvent], None]

@@ -59,6 +59,7 @@ class Publisher:
             sites=sites,
             test=self._judge(parameters_P, terms.normalisation),
             previous=previous,
+            release=None,
         )
         published = Checkpoint(manifest=manifest, parameters_P=parameters_P)
         checkpoints.publish(self.folder.checkpoints, published, model, self.key)

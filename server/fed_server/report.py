@@ -13,6 +13,7 @@ from statistics import fmean
 
 from jinja2 import Environment, StrictUndefined
 
+from fed_common.audit import Release
 from fed_common.checkpoint import MANIFEST_FILE, MODEL_FILE
 from fed_common.files import write_atomically
 from fed_common.messages import PrivacyStatement
@@ -22,6 +23,7 @@ from fed_common.reference import Reference, References
 from fed_common.scoring import TestFigures
 from fed_server.charts import Bar, Role, draw_comparison, draw_curve, draw_greys, exactly
 from fed_server.journal import (
+    ModelReleased,
     PhaseAsked,
     RoundPublished,
     RunEvent,
@@ -118,6 +120,12 @@ class _Story:
     def privacy(self) -> dict[SiteName, PrivacyStatement]:
         """Return what each site stated with its last answer."""
         return {event.site: event.privacy for event in self.events if isinstance(event, SiteAnswered)}
+
+    @property
+    def release(self) -> Release | None:
+        """Return why the model was published, None where it wasn't yet."""
+        released = [event.release for event in self.events if isinstance(event, ModelReleased)]
+        return released[-1] if released else None
 
     @cached_property
     def statistics(self) -> StatisticsGathered | None:

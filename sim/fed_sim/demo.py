@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fed_common.errors import ConfigError, MachineError
 from fed_common.names import SiteName
+from fed_server.run_folder import RunFolder
 from fed_sim.consortium import Consortium
 
 MARKER = ".fed-demo"
@@ -59,6 +60,26 @@ def run_service(consortium: Consortium, *, json: bool) -> int:
             stack.enter_context(_daemon(consortium, site))
         command = _command("fed_server", "start", "--config", str(consortium.federation_file))
         return subprocess.run([*command, *(["--json"] if json else [])], check=False).returncode
+
+
+def publish_audited(consortium: Consortium, *, json: bool) -> int:
+    """Return the exit code of the audit of the installed code, or that of publishing the model with it."""
+    run = RunFolder.current(consortium.root / "runs")
+    if run is None:
+        raise ConfigError(f"{consortium.root}: holds no run to publish")
+    audit, published = consortium.root / "audit.json", consortium.root / "published"
+    publish = ("publish", run.run, "--config", str(consortium.federation_file), "--audit", str(audit))
+    for command in (
+        _command("fed_sim", "audit", "--out", str(audit)),
+        _command("fed_server", *publish, "--out", str(published)),
+    ):
+        # With --json, standard output belongs to the events of the run.
+        exit_code = subprocess.run(
+            command, check=False, stdout=subprocess.DEVNULL if json else None
+        ).returncode
+        if exit_code != 0:
+            return exit_code
+    return 0
 
 
 @contextmanager

@@ -44,6 +44,7 @@ def checkpoint(number: int = 1, *, model: bytes = MODEL_BYTES) -> Checkpoint:
         sites=(),
         test=None,
         previous=FIRST,
+        release=None,
     )
     return Checkpoint(manifest=manifest, parameters_P=FIRST_P)
 

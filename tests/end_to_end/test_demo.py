@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from tests.end_to_end.processes import command, free_port, json_lines, running
 
+from fed_common.checkpoint import load_manifest
 from fed_common.reference import References, load_references
+from fed_common.signing import VerifyingKey
 from fed_common.task import load_task
 from fed_server.journal import RoundPublished, RunEvent, SiteAnswered
 from fed_server.run_folder import RunFolder
@@ -26,6 +28,9 @@ def demo(folder: Path, *arguments: str | Path) -> tuple[tuple[RunEvent, ...], Re
     assert json_lines(log.read_text())[-1]["event"] == "RunFinished"
     run = RunFolder.current(out / "runs")
     assert run is not None and run.report.exists()
+    key = VerifyingKey.load(out / "keys/server/identity.pub")
+    released = load_manifest(out / "published", key).release
+    assert released is not None and released.audit is not None and released.audit.passed
     references = load_references(out / REFERENCES_FILE, task=load_task(out / "task.toml").digest)
     return run.journal.read(), references
 

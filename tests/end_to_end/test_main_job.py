@@ -119,3 +119,22 @@ def test_a_site_without_budget_refuses_and_the_quorum_decides(
         assert started.charges(poor) == []
         if exit_code:
             assert "2 of 3 needed sites answered (hospital-1: budget-exhausted)" in started.server_log
+
+
+def test_a_model_is_published_with_a_ground_that_verify_shows(tmp_path: Path, hospitals: Path) -> None:
+    consortium = found_consortium(tmp_path / "sim", hospitals=hospitals, scenario=SCENARIO)
+    folder, _ = simulate(consortium, observer=lambda _: None)
+    publish = ("fed_server", "publish", folder.run, "--config", consortium.federation_file)
+    out = ("--out", tmp_path / "published")
+
+    groundless = run(*publish, *out)
+    assert (groundless.returncode, "either an audit or a reason" in groundless.stderr) == (2, True)
+    assert not (tmp_path / "published").exists()
+
+    assert run(*publish, *out, "--without-audit", "a rehearsal").returncode == 0
+    verified = run(
+        "fed_server", "verify", tmp_path / "published",
+        "--key", consortium.root / "keys/server/identity.pub", "--task", consortium.root / "task.toml",
+    )  # fmt: skip
+    assert "published: without an audit: a rehearsal" in verified.stdout
+    assert "a rehearsal" in folder.report.read_text()

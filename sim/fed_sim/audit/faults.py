@@ -77,7 +77,7 @@ class ClippedTogether:
     ) -> NDArray[np.float64]:
         """Return the sum, shortened as a whole."""
         sum_P = self.whole.clipped_sum(batch, clip_norm=_NO_CLIP, class_weights=class_weights)
-        return sum_P * min(1.0, clip_norm / float(np.linalg.norm(sum_P)))
+        return sum_P * (clip_norm / max(clip_norm, float(np.linalg.norm(sum_P))))
 
 
 class ForgetfulLedger(PrivacyLedger):
