@@ -94,7 +94,8 @@ def look(picture_CSS: NDArray[np.uint16]) -> int:
     """
     waves = _waves(picture_CSS.shape[-1])
     spectrum = (waves @ _grey(picture_CSS) @ waves.T).ravel()[_low_frequencies()]
-    bits = np.packbits(spectrum > np.median(spectrum))
+    median = np.sort(spectrum)[31:33].mean()  # numpy's own takes longer than all the rest
+    bits = np.packbits(spectrum > median)
     return int.from_bytes(bits.tobytes(), "big")
 
 

@@ -105,6 +105,10 @@ def _channels(grey_HW: NDArray[np.float32], channels: int) -> NDArray[np.float32
 
 
 def _squared(image_CHW: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    _, height, width = image_CHW.shape
+    channels, height, width = image_CHW.shape
+    if height == width:
+        return image_CHW
     top, left = (size - height) // 2, (size - width) // 2
-    return np.pad(image_CHW, ((0, 0), (top, size - height - top), (left, size - width - left)))
+    square_CHW = np.zeros((channels, size, size), dtype=np.float32)
+    square_CHW[:, top : top + height, left : left + width] = image_CHW
+    return square_CHW

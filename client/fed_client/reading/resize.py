@@ -6,6 +6,7 @@ A 2048x2048 picture becomes 224x224 in half a millisecond: it is read once, in o
 # Shape letters: H rows, W columns of the source; h, w of the result; 3 colours where there are any; X values
 # of a row of the source and x of the result, all colours of a pixel side by side; T columns under a pixel.
 
+from functools import lru_cache
 from typing import Any
 
 import numba
@@ -34,6 +35,7 @@ def resized(source_HW: NDArray[Any], *, size: int) -> NDArray[np.float32]:
     return mean_hx.reshape(*target, channels) if native_HW.ndim == 3 else mean_hx
 
 
+@lru_cache(maxsize=16)  # a device's pictures are of one size
 def _shares(length: int, target: int, channels: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return which values of a row lie under each of the result, and the share of each in its mean."""
     num_columns = min(length, -(-length // target) + 1)

@@ -5,18 +5,23 @@ on a segment that is a byte too long.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from fed_common.errors import UnreadableImageError
 
 _HEADER_BYTES = 64
-# A run or a literal has at most 128 values, and is written in whole blocks.
-_LONGEST, _BLOCK = 128, 8
+# A run or a literal has at most 128 values; what is copied is copied in whole blocks.
+_LONGEST, _BLOCK, _SHORT = 128, 32, 8
+# So many values are unpacked of each segment in turn: their bytes are joined while they are in the cache.
+_PIECE = 1 << 14
 
 
 def unpack(frame: bytes | memoryview, *, num_pixels: int, samples: int, sample_bytes: int) -> NDArray[Any]:
@@ -37,60 +42,101 @@ def unpack(frame: bytes | memoryview, *, num_pixels: int, samples: int, sample_b
     if bounds[0] < _HEADER_BYTES or sorted(bounds) != bounds:
         raise UnreadableImageError("the segments of an RLE frame must follow each other")
     packed = np.frombuffer(frame, dtype=np.uint8)
-    planes = np.empty((num_segments, num_pixels + _LONGEST + _BLOCK), dtype=np.uint8)
-    for number, plane in enumerate(planes):
-        if _unpack_segment(packed[bounds[number] : bounds[number + 1]], plane, num_pixels) < num_pixels:
+    packed.flags.writeable = False  # numba would compile for either kind
+    values = np.empty((samples, num_pixels), dtype=f"u{sample_bytes}")
+    for number, sample in enumerate(values):
+        first = number * sample_bytes
+        if not _unpack_sample(packed, np.array(bounds[first : first + sample_bytes + 1]), sample):
             raise UnreadableImageError("an RLE segment holds less than its share of the image")
-    bytes_of_sample = planes[:, :num_pixels].reshape(samples, sample_bytes, num_pixels)
-    return np.stack([_joined(sample) for sample in bytes_of_sample])
-
-
-def _joined(planes: Sequence[NDArray[Any]] | NDArray[Any]) -> NDArray[Any]:
-    """Return the values of which `planes` are the bytes, the most significant first."""
-    if len(planes) == 1:
-        return planes[0]
-    middle = len(planes) // 2
-    high, low = _joined(planes[:middle]), _joined(planes[middle:])
-    values = np.empty(low.size, dtype=f"u{2 * low.itemsize}")
-    _join(high, low, values, 8 * low.itemsize)
     return values
 
 
 # Not cached on disk: numba would write pickles there.
 @numba.njit(nogil=True)  # type: ignore[untyped-decorator]
-def _join(high: NDArray[Any], low: NDArray[Any], values: NDArray[Any], bits: int) -> None:
-    for index in range(values.size):
-        values[index] = (np.uint64(high[index]) << np.uint64(bits)) | np.uint64(low[index])
+def _unpack_sample(packed: NDArray[np.uint8], bounds: NDArray[np.int64], values: NDArray[Any]) -> bool:
+    """Fill `values` from the segments between `bounds`; tell whether each of them held enough."""
+    num_bytes = bounds.size - 1
+    pieces = np.empty((num_bytes, _PIECE + _LONGEST + _BLOCK), dtype=np.uint8)
+    positions, filled = bounds[:num_bytes].copy(), np.zeros(num_bytes, dtype=np.int64)
+    for start in range(0, values.size, _PIECE):
+        part = values[start : start + _PIECE]
+        wanted = part.size
+        for number in range(num_bytes):
+            piece = pieces[number]
+            positions[number], total = _unpack_piece(
+                packed, positions[number], bounds[number + 1], piece, filled[number], wanted
+            )
+            if total < wanted:
+                return False
+            if number == 0:
+                part[:] = piece[:wanted]
+            else:
+                for index in range(wanted):
+                    part[index] = (part[index] << 8) | piece[index]
+            filled[number] = total - wanted
+            for index in range(total - wanted):  # what a run holds beyond this piece
+                piece[index] = piece[wanted + index]
+    return True
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _copy_block(
+    typing_context: object, target: types.Type, at: types.Type, source: types.Type, start: types.Type
+) -> tuple[object, Callable[..., object]]:
+    """Copy a block in one instruction, without a look at the bounds.
+
+    Of a loop over bytes the compiler can't know that its arrays don't overlap.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> object:  # noqa: ANN401 - numba's
+        block = ir.VectorType(ir.IntType(8), _BLOCK).as_pointer()
+        places = [
+            builder.bitcast(
+                builder.gep(context.make_array(kind)(context, builder, array).data, [index]), block
+            )
+            for kind, array, index in zip(signature.args[::2], arguments[::2], arguments[1::2], strict=True)
+        ]
+        builder.store(builder.load(places[1], align=1), places[0], align=1)
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, types.intp), generate
 
 
 @numba.njit(nogil=True)  # type: ignore[untyped-decorator]
-def _unpack_segment(packed: NDArray[np.uint8], target: NDArray[np.uint8], wanted: int) -> int:
-    """Fill `wanted` values of `target`, which has room for a block more, and return how many there were.
+def _unpack_piece(
+    packed: NDArray[np.uint8],
+    position: int,
+    end: int,
+    target: NDArray[np.uint8],
+    filled: int,
+    wanted: int,
+) -> tuple[int, int]:
+    """Fill `target` from `filled` to `wanted` or beyond; return where the next piece begins, and how far.
 
-    Short pieces are written as whole blocks, whose rest the next piece overwrites: a block is one
-    instruction, a loop of unknown length a mispredicted branch.
+    `target` has room for the longest run and a block more: pieces are written as whole blocks, whose rest
+    the next piece overwrites.
     Source: DICOM PS3.5 G.3.2.
     """
-    position = filled = 0
-    while position < packed.size and filled < wanted:
+    while position < end and filled < wanted:
         code: Any = np.int64(packed[position])  # unsigned, it would make floats of what is added
         position += 1
         if code < 128:
-            count = min(code + 1, packed.size - position)
-            if count <= _BLOCK and position + _BLOCK <= packed.size:
-                for index in range(_BLOCK):
-                    target[filled + index] = packed[position + index]
+            count = min(code + 1, end - position)
+            if position + _LONGEST + _BLOCK <= packed.size:
+                for block in range(0, count, _BLOCK):
+                    _copy_block(target, filled + block, packed, position + block)
             else:
-                target[filled : filled + count] = packed[position : position + count]
+                for index in range(count):
+                    target[filled + index] = packed[position + index]
             position += count
             filled += count
-        elif code > 128 and position < packed.size:
+        elif code > 128 and position < end:
             count = 257 - code
-            if count <= _BLOCK:
-                for index in range(_BLOCK):
+            if count <= _SHORT:
+                for index in range(_SHORT):
                     target[filled + index] = packed[position]
             else:
                 target[filled : filled + count] = packed[position]
             position += 1
             filled += count
-    return min(filled, wanted)
+    return position, filled

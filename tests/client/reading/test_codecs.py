@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -13,11 +14,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import uid
+from pydicom.encaps import get_frame
 from tests.client.dicom_files import RAMP, claim_syntax, file_bytes, image_dataset, write
 from tests.client.reading.dicom_files import compressed, frames_of, read, refusal
 
 from fed_client.reading import header
 from fed_client.reading.codestream import announced_by_jpeg_2000
+from fed_client.reading.rle import unpack
 from fed_common.errors import UnreadableImageError
 
 GREY = (np.add.outer(np.arange(40), np.arange(30)) * 50).astype(np.uint16)
@@ -45,6 +48,20 @@ def test_run_length_encoded_files_say_the_same(tmp_path: Path) -> None:
     file_bytes(dataset)
     dataset.compress(uid.RLELossless, encoding_plugin="pydicom")
     assert np.array_equal(read(tmp_path, dataset, uid.RLELossless).stored_HW, RAMP)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shades", [2, 40, 1 << 32], ids=["runs", "both", "literals"])
+def test_run_lengths_are_unpacked_as_pydicom_does(dtype: type[np.unsignedinteger[Any]], shades: int) -> None:
+    # More pixels than are unpacked at a time, so that runs and literals lie across the border.
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, shades, (211, 197)).astype(dtype)
+    pixels[::3] = pixels[0, 0]
+    dataset = compressed([], pixels)
+    dataset.compress(uid.RLELossless, pixels, encoding_plugin="pydicom")
+    encoded = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    unpacked = unpack(encoded, num_pixels=pixels.size, samples=1, sample_bytes=pixels.itemsize)
+    assert np.array_equal(unpacked.reshape(pixels.shape), pixels)
 
 
 # Source: https://openjpeg.org decodes both parts of JPEG 2000; ours for part 15 is OpenJPH.
