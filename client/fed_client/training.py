@@ -2,7 +2,7 @@
 
 Each step, in this order:
 1. every patient is in by its own coin, with at most `max_images_per_patient` images drawn afresh;
-2. a patient's image gradients are averaged, so that many images count as one patient;
+2. a patient's image gradients, of all views of each, are averaged, so that all count as one patient;
 3. a gradient that isn't finite becomes zero, the others are clipped to `clip_norm`;
 4. the sum gets noise of `noise_multiplier * clip_norm`, also when nobody was drawn;
 5. the noised sum is divided by a public number and moves the weights.
@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fed_client.dataset import LabelledImages
+from fed_client.model_inputs import ModelInputs, inputs_for
 from fed_client.private_step import MakeStep, PatientBatch, private_step
 from fed_common.errors import FedError
-from fed_common.greys import USUAL
 from fed_common.layout import flatten, load_flat
-from fed_common.plans import DpTerms, Normalisation, TrainTerms
+from fed_common.models import trained_part
+from fed_common.plans import DpTerms, TrainTerms
 from fed_common.randomness import Randomness, snap
 
-# Shape letters: N images, S sampled patients, P parameters of the flattened model.
+# Shape letters: N images or views of them, S sampled patients, P parameters of the flattened model.
 
 # Per-image gradients take 4 P bytes each; more at once are slower, they fall out of the cache.
 _IMAGES_AT_ONCE = 128
@@ -57,7 +58,8 @@ def train_privately(  # noqa: PLR0913 (three of them are seams, for tests and th
         TrainingStoppedError: `stop()` was true before a step.
         PrivacyError: the model has a layer whose gradients can't be told apart by patient.
     """
-    local = copy.deepcopy(model).train()
+    local = copy.deepcopy(trained_part(model)).train()
+    inputs = inputs_for(model, images, terms)
     step = make_step(local)
     images_of = _images_by_patient(images)
     divisor = terms.dp.sampling_rate * patients_public
@@ -68,7 +70,7 @@ def train_privately(  # noqa: PLR0913 (three of them are seams, for tests and th
             raise TrainingStoppedError("training was asked to stop")
         picked = _sample(images_of, terms.dp, randomness)
         sum_P = np.zeros_like(start_P)
-        for batch in physical_batches(images, picked, terms.normalisation):
+        for batch in physical_batches(inputs, picked):
             sum_P += step.clipped_sum(batch, clip_norm=terms.dp.clip_norm, class_weights=terms.class_weights)
         velocity_P = terms.momentum * velocity_P + _noised(sum_P, terms.dp, randomness) / divisor
         weights_P -= terms.learning_rate * velocity_P
@@ -82,26 +84,25 @@ def clip_update(delta_P: NDArray[np.float64], norm: float) -> NDArray[np.float64
     return delta_P if length <= norm else delta_P * (norm / length)
 
 
-def physical_batches(
-    images: LabelledImages, picked: Sequence[Picked], normalisation: Normalisation = USUAL
-) -> Iterator[PatientBatch]:
-    """Yield the picked images as batches of whole patients, about `_IMAGES_AT_ONCE` images each."""
+def physical_batches(inputs: ModelInputs, picked: Sequence[Picked]) -> Iterator[PatientBatch]:
+    """Yield the picked images as batches of whole patients, about `_IMAGES_AT_ONCE` views of images each."""
+    most = max(1, _IMAGES_AT_ONCE // inputs.views)
     patients: list[Picked] = []
     for indices in picked:
-        if patients and sum(map(len, patients)) + len(indices) > _IMAGES_AT_ONCE:
-            yield _gathered(images, patients, normalisation)
+        if patients and sum(map(len, patients)) + len(indices) > most:
+            yield _gathered(inputs, patients)
             patients = []
         patients.append(indices)
     if patients:
-        yield _gathered(images, patients, normalisation)
+        yield _gathered(inputs, patients)
 
 
-def _gathered(images: LabelledImages, picked: Sequence[Picked], normalisation: Normalisation) -> PatientBatch:
+def _gathered(inputs: ModelInputs, picked: Sequence[Picked]) -> PatientBatch:
     index_N = torch.from_numpy(np.concatenate(picked))
-    counts_S = torch.tensor([len(indices) for indices in picked])
+    counts_S = torch.tensor([len(indices) * inputs.views for indices in picked])
     return PatientBatch(
-        images_NCHW=images.batch(index_N, normalisation),
-        labels_N=images.labels_N[index_N],
+        images_NCHW=inputs.batch(index_N),
+        labels_N=inputs.images.labels_N[index_N].repeat_interleave(inputs.views, dim=0),
         owner_N=torch.repeat_interleave(counts_S),
         num_patients=len(picked),
     )

@@ -129,11 +129,22 @@ def _charged_epsilon(spends: tuple[Spend, ...], delta: float, accountants: tuple
 
 
 def merge(spends: Sequence[Spend]) -> tuple[Spend, ...]:
-    """Add up the steps of equal mechanisms: the composition is the same and far cheaper to judge."""
+    """Add up equal mechanisms, and all that sample nobody: the composition is the same, far cheaper to judge.
+
+    Gaussian mechanisms of noise s compose to one of noise 1 / sqrt(sum of 1 / s^2).
+
+    Source: Dong, Roth and Su, "Gaussian Differential Privacy" (2022), corollary 3.3.
+    """
     steps: Counter[Spend] = Counter()
+    precision = 0.0
     for spend in spends:
-        steps[replace(spend, steps=1)] += spend.steps
-    merged = (replace(mechanism, steps=count) for mechanism, count in steps.items())
+        if spend.sampling_rate == 1 and spend.draws_per_patient == 1:
+            precision += spend.steps / spend.noise_multiplier**2
+        else:
+            steps[replace(spend, steps=1)] += spend.steps
+    merged = [replace(mechanism, steps=count) for mechanism, count in steps.items()]
+    if precision:
+        merged.append(Spend(noise_multiplier=precision**-0.5, sampling_rate=1.0, steps=1))
     return tuple(sorted(merged, key=lambda s: (s.noise_multiplier, s.sampling_rate, s.draws_per_patient)))
 
 

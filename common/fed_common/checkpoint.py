@@ -1,6 +1,7 @@
 """The model as it leaves the coordinator: parameters in safetensors, facts in a signed manifest beside them.
 
-A checkpoint is a folder `NNNN/` with `model.safetensors` and `manifest.json`. It is written aside, synced and
+A checkpoint is a folder `NNNN/` with `model.safetensors` and `manifest.json`; where the model is a mean over
+rounds, also with `iterate.safetensors`, which the next round goes on from. It is written aside, synced and
 renamed as a whole; each manifest names the one before it, so that the chain can't be shortened or reordered.
 """
 
@@ -28,6 +29,7 @@ from fed_common.scoring import TestFigures
 from fed_common.signing import SigningKey, VerifyingKey
 
 MODEL_FILE = "model.safetensors"
+ITERATE_FILE = "iterate.safetensors"
 MANIFEST_FILE = "manifest.json"
 FIRST = Digest("0" * 64)
 
@@ -45,7 +47,8 @@ class Manifest:
     """The signed facts about one checkpoint.
 
     Whoever uses the model prepares images by the task's recipe, makes input of them by
-    `terms.normalisation`, and reads the logits as `multi_label` says (`fed_common.objective`).
+    `terms.normalisation`, and reads the logits as `multi_label` says (`fed_common.objective`). `iterate` is
+    the file that the next round goes on from, where that isn't the model.
     `release` is in the manifest of a published model, None in those of rounds.
     """
 
@@ -61,6 +64,7 @@ class Manifest:
     model: str
     parameters: Digest
     file: Digest
+    iterate: Digest | None = None
     terms: TrainTerms
     sites: tuple[SitePrivacy, ...]
     test: TestFigures | None
@@ -91,7 +95,9 @@ def encode_model(parameters_P: NDArray[np.float32], spec: ModelSpec) -> bytes:
     return save_safetensors(to_tensors(parameters_P, layout_of(build_model(spec))))
 
 
-def publish(folder: Path, checkpoint: Checkpoint, model: bytes, key: SigningKey) -> None:
+def publish(
+    folder: Path, checkpoint: Checkpoint, model: bytes, key: SigningKey, *, iterate: bytes | None = None
+) -> None:
     """Put the signed checkpoint into `folder`, whole or not at all.
 
     Raises:
@@ -102,6 +108,8 @@ def publish(folder: Path, checkpoint: Checkpoint, model: bytes, key: SigningKey)
     try:
         shutil.rmtree(aside, ignore_errors=True)
         write_atomically(aside / MODEL_FILE, model)
+        if iterate is not None:
+            write_atomically(aside / ITERATE_FILE, iterate)
         write_atomically(aside / MANIFEST_FILE, signed_fact.sign(checkpoint.manifest, key))
         aside.rename(target)
         sync_folder(folder)
@@ -117,18 +125,34 @@ def load(folder: Path, spec: ModelSpec, key: VerifyingKey) -> Checkpoint:
         MalformedMessageError: the files have another form.
     """
     manifest = load_manifest(folder, key)
-    try:
-        model = (folder / MODEL_FILE).read_bytes()
-    except OSError as error:
-        raise TrustError(f"{folder}: not a whole checkpoint ({error.strerror})") from error
-    if digest_of(model) != manifest.file:
-        raise TrustError(f"{folder / MODEL_FILE}: not the file that the manifest names")
-    try:
-        tensors = load_safetensors(model)
-    except SafetensorError as error:
-        raise MalformedMessageError(f"{folder / MODEL_FILE}: not a safetensors file") from error
-    parameters_P = from_tensors(tensors, layout_of(build_model(spec)))
+    parameters_P = _load_parameters(folder / MODEL_FILE, manifest.file, spec)
     return Checkpoint(manifest=manifest, parameters_P=parameters_P)
+
+
+def load_iterate(folder: Path, checkpoint: Checkpoint, spec: ModelSpec) -> NDArray[np.float32]:
+    """Return the parameters that the round after `checkpoint`, which is in `folder`, goes on from.
+
+    Raises:
+        TrustError: they aren't those that the manifest names.
+        MalformedMessageError: the file has another form.
+    """
+    if checkpoint.manifest.iterate is None:
+        return checkpoint.parameters_P
+    return _load_parameters(folder / ITERATE_FILE, checkpoint.manifest.iterate, spec)
+
+
+def _load_parameters(path: Path, named: Digest, spec: ModelSpec) -> NDArray[np.float32]:
+    try:
+        contents = path.read_bytes()
+    except OSError as error:
+        raise TrustError(f"{path.parent}: not a whole checkpoint ({error.strerror})") from error
+    if digest_of(contents) != named:
+        raise TrustError(f"{path}: not the file that the manifest names")
+    try:
+        tensors = load_safetensors(contents)
+    except SafetensorError as error:
+        raise MalformedMessageError(f"{path}: not a safetensors file") from error
+    return from_tensors(tensors, layout_of(build_model(spec)))
 
 
 def load_manifest(folder: Path, key: VerifyingKey) -> Manifest:

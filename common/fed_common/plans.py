@@ -15,6 +15,9 @@ Phase = Literal["statistics", "train", "evaluate"]
 # Beyond any hospital and any run; a larger number could only overflow something.
 MAX_COUNT = 10**7
 
+# As many as `fed_common.views` knows.
+MAX_VIEWS = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class SiteTerms:
@@ -77,7 +80,8 @@ class DpTerms:
 class TrainTerms:
     """One round of local training: private steps of SGD, then a clip of the whole update.
 
-    `class_weights` are public factors of the images' losses, one per class; none means 1 each.
+    `class_weights` are public factors of the images' losses, one per class; none means 1 each. Each image is
+    seen in `views` ways (`fed_common.views`), which count as one.
     """
 
     phase: Literal["train"] = "train"
@@ -87,6 +91,7 @@ class TrainTerms:
     update_clip: float
     normalisation: Normalisation = Normalisation()
     class_weights: tuple[float, ...] = ()
+    views: int = 1
 
     def __post_init__(self) -> None:
         if not 0 < self.learning_rate < float("inf"):
@@ -97,6 +102,8 @@ class TrainTerms:
             raise ConfigError(f"update_clip must be in (0, 1e4], got {self.update_clip}")
         if not all(0.01 <= weight <= 100 for weight in self.class_weights):
             raise ConfigError(f"class_weights must be in [0.01, 100], got {self.class_weights}")
+        if not 1 <= self.views <= MAX_VIEWS:
+            raise ConfigError(f"views must be in [1, {MAX_VIEWS}], got {self.views}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ the same to the last bit, so that sites answer with the bytes they had already m
 
 1. wait until a quorum is connected;
 2. ask the cohort to train, and fold their updates (`run_round`); without a quorum of answers, ask again;
-3. step: FedAvg adds the weighted mean update to the model;
+3. step: FedAvg adds the weighted mean update to the weights, and the model follows (`averaging`);
 4. ask the sites for noised counts of the candidate, and judge it on the public test set;
 5. publish the signed checkpoint; only now does the round count.
 """
@@ -34,6 +34,7 @@ from fed_common.plans import StatisticsTerms, Terms
 from fed_common.statistics import PatientCounts
 from fed_common.test_set import TestSet
 from fed_server.aggregation import AggregationRule, CountsBySite, ResultT_co, WeightedMean
+from fed_server.averaging import Weights
 from fed_server.gathering import gather
 from fed_server.journal import (
     Observer,
@@ -81,18 +82,18 @@ class Federation:
             QuorumError: too few sites connected or answered; the model is that of the last round.
             ConfigError: the settings changed since the run began.
         """
-        current = self._begin_or_resume()
+        current, weights = self._begin_or_resume()
         if current.manifest.round < self.settings.training.rounds:
             self._gather(
                 current.manifest.round + 1, all_until=time.monotonic() + self.settings.quorum.gather_s
             )
         while current.manifest.round < self.settings.training.rounds:
-            current = self._round(current)
+            current, weights = self._round(current, weights)
         self.folder.present_result()
         self._tell(RunFinished(rounds=current.manifest.round))
         return current
 
-    def _begin_or_resume(self) -> Checkpoint:
+    def _begin_or_resume(self) -> tuple[Checkpoint, Weights]:
         self.folder.journal.mend()
         published = checkpoints.latest(self.folder.checkpoints)
         if published is None:
@@ -104,7 +105,8 @@ class Federation:
             )
         self._tell(RunResumed(round=current.manifest.round))
         self._tell_what_a_crash_kept_back(current)
-        return current
+        iterate_P = checkpoints.load_iterate(published, current, self.settings.model)
+        return current, Weights(model_P=current.parameters_P, iterate_P=iterate_P)
 
     def _tell_what_a_crash_kept_back(self, current: Checkpoint) -> None:
         """Tell of a round that was published when the crash came, but not yet in the journal."""
@@ -121,7 +123,7 @@ class Federation:
                 )
             )
 
-    def _begin(self) -> Checkpoint:
+    def _begin(self) -> tuple[Checkpoint, Weights]:
         settings = self.settings
         terms = settings.train_terms()
         started = RunStarted(
@@ -150,7 +152,9 @@ class Federation:
             )
             self._tell(gathered)
             known = latest_privacy(known, outcome)
-        return self._publisher.publish(0, first_P, terms, sites=known, previous=checkpoints.FIRST)
+        weights = Weights.first(first_P)
+        first = self._publisher.publish(0, weights, terms, sites=known, previous=checkpoints.FIRST)
+        return first, weights
 
     def _ask_statistics(
         self, terms: StatisticsTerms, first_P: NDArray[np.float32]
@@ -159,19 +163,19 @@ class Federation:
         rule = CountsBySite(partial(PatientCounts.from_vector, terms=terms))
         return self._ask(self._plan(0, self.known, terms, first_P), first_P, rule, attempt=1)
 
-    def _round(self, current: Checkpoint) -> Checkpoint:
+    def _round(self, current: Checkpoint, weights: Weights) -> tuple[Checkpoint, Weights]:
         began = time.monotonic()
         number = current.manifest.round + 1
-        outcome, mean_P = self._train(number, current)
-        candidate_P = (current.parameters_P + mean_P).astype(np.float32)
+        outcome, mean_P = self._train(number, current, weights.iterate_P)
+        weights = weights.moved(mean_P, number=number, averaging=self.settings.training.averaging)
         privacy = latest_privacy(current.manifest.sites, outcome)
         figures: tuple[SiteFigures, ...] = ()
         if self.settings.proposal.evaluates_after(number):
-            evaluated = self._evaluate(number, current, candidate_P)
+            evaluated = self._evaluate(number, current, weights.model_P)
             privacy = latest_privacy(privacy, evaluated)
             figures = figures_of(evaluated.result or {})
         published = self._publisher.publish(
-            number, candidate_P, current.manifest.terms, sites=privacy, previous=current.digest
+            number, weights, current.manifest.terms, sites=privacy, previous=current.digest
         )
         self._tell(
             RoundPublished(
@@ -183,17 +187,17 @@ class Federation:
                 checkpoint=published.digest,
             )
         )
-        return published
+        return published, weights
 
     def _train(
-        self, number: int, current: Checkpoint
+        self, number: int, current: Checkpoint, iterate_P: NDArray[np.float32]
     ) -> tuple[RoundOutcome[NDArray[np.float64]], NDArray[np.float64]]:
         """Ask until a quorum answered; the plan stays the same, so nobody spends twice."""
-        rule = WeightedMean(len(current.parameters_P))
-        plan = self._plan(number, current.manifest.sites, current.manifest.terms, current.parameters_P)
+        rule = WeightedMean(len(iterate_P))
+        plan = self._plan(number, current.manifest.sites, current.manifest.terms, iterate_P)
         for attempt in range(1, self.settings.quorum.retries + 2):
             self._gather(number)
-            outcome = self._ask(plan, current.parameters_P, rule, attempt=attempt)
+            outcome = self._ask(plan, iterate_P, rule, attempt=attempt)
             if outcome.result is not None:
                 return outcome, outcome.result
         reasons = ", ".join(f"{failure.site}: {failure.code}" for failure in outcome.failures)

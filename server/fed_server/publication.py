@@ -14,6 +14,7 @@ from fed_common.plans import Normalisation, TrainTerms
 from fed_common.scoring import TestFigures, judge
 from fed_common.signing import SigningKey
 from fed_common.test_set import TestSet
+from fed_server.averaging import Weights
 from fed_server.run_folder import RunFolder
 from fed_server.settings import RunSettings
 
@@ -30,7 +31,7 @@ class Publisher:
     def publish(
         self,
         number: int,
-        parameters_P: NDArray[np.float32],
+        weights: Weights,
         terms: TrainTerms,
         *,
         sites: tuple[SitePrivacy, ...],
@@ -42,7 +43,13 @@ class Publisher:
             MachineError: it can't be written; what was published before is untouched.
         """
         settings, task = self.settings, self.settings.task
+        parameters_P = weights.model_P
         model = checkpoints.encode_model(parameters_P, settings.model)
+        iterate = (
+            checkpoints.encode_model(weights.iterate_P, settings.model)
+            if settings.training.averaging != "none"
+            else None
+        )
         manifest = Manifest(
             run=self.folder.run,
             round=number,
@@ -55,6 +62,7 @@ class Publisher:
             model=settings.model.fingerprint,
             parameters=digest_of(parameter_bytes(parameters_P)),
             file=digest_of(model),
+            iterate=digest_of(iterate) if iterate is not None else None,
             terms=terms,
             sites=sites,
             test=self._judge(parameters_P, terms.normalisation),
@@ -62,7 +70,7 @@ class Publisher:
             release=None,
         )
         published = Checkpoint(manifest=manifest, parameters_P=parameters_P)
-        checkpoints.publish(self.folder.checkpoints, published, model, self.key)
+        checkpoints.publish(self.folder.checkpoints, published, model, self.key, iterate=iterate)
         return published
 
     def _judge(self, parameters_P: NDArray[np.float32], normalisation: Normalisation) -> TestFigures | None:

@@ -10,7 +10,7 @@ from fed_common.config import ConfigTable
 from fed_common.errors import ConfigError
 from fed_common.models import ModelSpec, spec_for
 from fed_common.names import Digest
-from fed_common.plans import DpTerms, EvaluationTerms, SiteTerms, StatisticsTerms, TrainTerms
+from fed_common.plans import MAX_VIEWS, DpTerms, EvaluationTerms, SiteTerms, StatisticsTerms, TrainTerms
 from fed_common.proposal import (
     EvaluationTable,
     PositiveFloat,
@@ -21,6 +21,7 @@ from fed_common.proposal import (
     StatisticsTable,
 )
 from fed_common.task import Task
+from fed_server.averaging import Averaging
 
 
 class TrainingTable(ScheduleTable):
@@ -28,6 +29,8 @@ class TrainingTable(ScheduleTable):
 
     learning_rate: PositiveFloat
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    views: Annotated[int, Field(ge=1, le=MAX_VIEWS)] = 1  # of each image (`fed_common.views`)
+    averaging: Averaging = "none"
     seed: Annotated[int, Field(ge=0)] = 0  # of the first parameters, which are public
 
 
@@ -121,6 +124,7 @@ class RunSettings:
             ),
             learning_rate=self.training.learning_rate,
             momentum=self.training.momentum,
+            views=self.training.views,
             update_clip=self.privacy.update_clip,
         )
 

@@ -1,6 +1,8 @@
 """What a round of private training promises: arithmetic of SGD, one patient's bounded weight, and noise."""
 
+import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -13,14 +15,16 @@ from torch import nn
 from torch.nn import functional
 
 from fed_client.dataset import LabelledImages
+from fed_client.model_inputs import ModelInputs
 from fed_client.private_step import private_step
 from fed_client.training import Picked, TrainingStoppedError, clip_update, physical_batches, train_privately
 from fed_common.errors import PrivacyError
 from fed_common.greys import USUAL
 from fed_common.layout import flatten, load_flat
 from fed_common.models import ModelSpec, build_model, initial_parameters
-from fed_common.plans import DpTerms, Normalisation, TrainTerms
+from fed_common.plans import MAX_VIEWS, DpTerms, Normalisation, TrainTerms
 from fed_common.randomness import Randomness, SystemRandomness
+from fed_common.views import views_of
 
 # Shape letters: N images, C channels, H rows, W columns, S patients, P parameters of the flattened model.
 
@@ -96,11 +100,13 @@ def sum_over(
     picked: Sequence[Picked] | None = None,
     normalisation: Normalisation = USUAL,
     class_weights: tuple[float, ...] = (),
+    views: int = 1,
 ) -> NDArray[np.float64]:
+    inputs = ModelInputs(images=images, normalisation=normalisation, views=views)
     step = private_step(seed_cnn(classes=3 if images.labels_N.dim() == 2 else 2))
     sums = [
         step.clipped_sum(batch, clip_norm=clip_norm, class_weights=class_weights)
-        for batch in physical_batches(images, picked or patients_of(images), normalisation)
+        for batch in physical_batches(inputs, picked or patients_of(images))
     ]
     total_P: NDArray[np.float64] = np.sum(sums, axis=0)
     return total_P
@@ -226,6 +232,45 @@ def test_the_order_of_patients_and_the_size_of_physical_batches_do_not_matter() 
     alone = [sum_over(images, clip_norm=0.5, picked=[np.array([index])]) for index in reversed(range(150))]
 
     np.testing.assert_allclose(sum_over(images, clip_norm=0.5), np.sum(alone, axis=0), atol=1e-4)
+
+
+@pytest.mark.parametrize("views", [2, MAX_VIEWS])
+def test_all_views_of_a_patients_images_count_as_one_patient(views: int) -> None:
+    images = images_of([0, 0, 1])
+    step = private_step(seed_cnn())
+
+    def total(inputs: ModelInputs, patients: list[Picked]) -> NDArray[np.float64]:
+        batches = physical_batches(inputs, patients)
+        sum_P: NDArray[np.float64] = np.sum([step.clipped_sum(b, clip_norm=NO_CLIP) for b in batches], 0)
+        return sum_P
+
+    by_view = [
+        replace(images, images_NCHW=views_of(images.images_NCHW, views)[:, view]) for view in range(views)
+    ]
+    mean_P = np.mean([total(ModelInputs(images=one), patients_of(images)) for one in by_view], axis=0)
+
+    together_P = total(ModelInputs(images=images, views=views), patients_of(images))
+    np.testing.assert_allclose(together_P, mean_P, atol=1e-4)
+    clipped_P = sum_over(images, clip_norm=0.01, views=views)
+    assert np.linalg.norm(clipped_P) <= 2 * 0.01 * (1 + 1e-6)
+
+
+def test_a_head_trained_on_kept_features_is_the_head_trained_with_the_whole_network() -> None:
+    images = images_of([0, 1, 1, 2])
+    model = build_model(ModelSpec(architecture="scattering", channels=1, classes=2))
+    asked = terms(steps=2)
+
+    def trained(network: nn.Module) -> NDArray[np.float64]:
+        return train_privately(
+            network, images, asked, patients_public=10, randomness=FakeRandomness(), stop=lambda: False
+        )
+
+    def whole(network: nn.Module) -> nn.Module:
+        """Return the network in a form that isn't known to be frozen anywhere."""
+        return nn.Sequential(*copy.deepcopy(network).children())
+
+    # Kept features have half precision.
+    np.testing.assert_allclose(trained(model), trained(whole(model)), atol=2e-6)
 
 
 def test_an_empty_step_is_noised_and_counted() -> None:

@@ -182,6 +182,16 @@ def test_a_number_of_draws_that_cannot_be_is_refused(draws: int) -> None:
         spend(1.0, 0.5, draws=draws)
 
 
+def test_mechanisms_that_see_everybody_are_merged_into_the_one_that_they_compose_to() -> None:
+    apart = [spend(4.0, 1.0, 8), spend(2.0, 0.5, 1), spend(8.0, 1.0, 32)]
+
+    assert merge(apart) == (spend(1.0, 1.0, 1), spend(2.0, 0.5, 1))
+    for accountant in (PldAccountant(), RdpAccountant()):
+        assert accountant.epsilon(merge(apart), 1e-5) == pytest.approx(
+            accountant.epsilon(apart, 1e-5), rel=1e-3
+        )
+
+
 def test_equal_mechanisms_are_merged_and_none_is_lost() -> None:
     singly = spend(1.0, 0.5, 1, draws=2)
     merged = merge([spend(1.0, 0.5, 3), spend(2.0, 0.5, 1), singly, spend(1.0, 0.5, 4)])

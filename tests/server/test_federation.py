@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -21,8 +22,9 @@ from tests.server.runs import SETTINGS, Crash, CrashAt, Run, new_run
 
 from fed_common import checkpoint as checkpoints
 from fed_common.checkpoint import FIRST
-from fed_common.errors import ConfigError, QuorumError
+from fed_common.errors import ConfigError, QuorumError, TrustError
 from fed_common.messages import PlanStatement, Refusal, unseal
+from fed_server.averaging import Averaging
 from fed_server.journal import RoundPublished, RunFinished, RunResumed, SiteFailed
 from fed_server.settings import TrainingTable
 
@@ -83,15 +85,17 @@ def test_with_too_few_sites_connected_nobody_is_asked(run: Run) -> None:
     assert run.start().manifest.round == 2
 
 
-def test_a_crash_at_any_event_changes_neither_plans_nor_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize("averaging", get_args(Averaging))
+def test_a_crash_at_any_event_changes_neither_plans_nor_model(tmp_path: Path, averaging: Averaging) -> None:
+    settings = replace(SETTINGS, training=SETTINGS.training.model_copy(update={"averaging": averaging}))
     whole = new_run(tmp_path)
     count = CrashAt(0)
-    expected = whole.start(observer=count)
+    expected = whole.start(observer=count, settings=settings)
     for number in range(1, count.seen + 1):
         crashed = new_run(tmp_path / str(number))
         with pytest.raises(Crash):
-            crashed.start(observer=CrashAt(number))
-        assert crashed.start().digest == expected.digest
+            crashed.start(observer=CrashAt(number), settings=settings)
+        assert crashed.start(settings=settings).digest == expected.digest
         assert crashed.questions == whole.questions
         assert [link.digest for link in crashed.chain()] == [link.digest for link in whole.chain()]
 
@@ -133,6 +137,26 @@ def test_changed_settings_are_refused_on_resume(run: Run) -> None:
     with pytest.raises(ConfigError, match="settings changed"):
         run.start(settings=changed)
     assert len(run.chain()) == 1
+
+
+def test_an_averaged_model_is_published_and_the_next_round_goes_on_from_the_iterate(run: Run) -> None:
+    averaged = replace(SETTINGS, training=SETTINGS.training.model_copy(update={"averaging": "late"}))
+    last = run.start(settings=averaged)
+
+    # Each round moves the iterate by 0.001; the second counts twice.
+    assert np.allclose(last.parameters_P, FIRST_P + (0.001 + 2 * 0.002) / 3, atol=1e-6)
+    iterate_P = checkpoints.load_iterate(run.folder.checkpoints / "0002", last, MODEL)
+    assert np.allclose(iterate_P, FIRST_P + 2 * 0.001, atol=1e-6)
+
+
+def test_an_iterate_that_is_not_the_manifests_is_not_gone_on_from(run: Run) -> None:
+    averaged = replace(SETTINGS, training=SETTINGS.training.model_copy(update={"averaging": "late"}))
+    run.start(settings=averaged)
+    folder = run.folder.checkpoints / "0002"
+    (folder / "iterate.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+
+    with pytest.raises(TrustError, match="iterate"):
+        run.start(settings=averaged)
 
 
 def test_a_refusal_does_not_take_the_witnessed_head_back(run: Run) -> None:

@@ -16,7 +16,11 @@ class Build(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A kind of network and the sides in pixels of the images that it takes."""
+    """A kind of network and the sides in pixels of the images that it takes.
+
+    `constants` is what decides its outputs besides the weights; the fingerprint covers it.
+    """
 
     sizes: range
     build: Build
+    constants: str = ""

@@ -12,14 +12,20 @@ from torch import nn
 
 from fed_common import seeds
 from fed_common.errors import ConfigError
-from fed_common.layout import layout_of
+from fed_common.layout import layout_of, num_parameters
 from fed_common.models.architecture import Architecture
+from fed_common.models.frozen import FrozenThenHead
 from fed_common.models.resnet import RESNET_18
+from fed_common.models.scattering_network import SCATTERING
 from fed_common.models.seed_cnn import SEED_CNN
 from fed_common.names import digest_of
 from fed_common.task import ModelName, Task
 
-ARCHITECTURES: dict[ModelName, Architecture] = {"seed-cnn": SEED_CNN, "resnet-18": RESNET_18}
+ARCHITECTURES: dict[ModelName, Architecture] = {
+    "seed-cnn": SEED_CNN,
+    "resnet-18": RESNET_18,
+    "scattering": SCATTERING,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +57,9 @@ class ModelSpec:
         """Identify the architecture and its parameter layout, as in `seed-cnn-1x32x32-2@e2f0a6d1c3b4`."""
         with torch.device("meta"):  # shapes only, no memory
             layout = layout_of(build_model(self))
-        digest = digest_of(json.dumps([self.architecture, layout]).encode())
+        constants = ARCHITECTURES[self.architecture].constants
+        facts = [self.architecture, layout, *([constants] if constants else [])]
+        digest = digest_of(json.dumps(facts).encode())
         size = f"{self.channels}x{self.size}x{self.size}"
         return f"{self.architecture}-{size}-{self.classes}@{digest[:12]}"
 
@@ -81,13 +89,17 @@ def initial_parameters(spec: ModelSpec, *, seed: int) -> NDArray[np.float32]:
 
     Weights are uniform with variance 2 / fan-in before a ReLU and 1 / (3 fan-in) before the softmax;
     biases are 0, a norm's factors 1. Torch's own start has the smaller variance everywhere: signals then
-    fade from layer to layer, and private training, which can afford few steps, ends at a lower AUC.
+    fade from layer to layer, and private training, which can afford few steps, ends at a lower AUC. A head
+    on frozen features starts at zero: its loss is convex, and the first step is the classes' difference.
 
     Source: He et al., "Delving Deep into Rectifiers" (2015), equation 10.
     """
+    model = build_model(spec)
+    if isinstance(model, FrozenThenHead):
+        return np.zeros(num_parameters(layout_of(model)), dtype=np.float32)
     rng = seeds.stream(seed, "initial parameters")
     pieces: list[NDArray[np.float64]] = []
-    for layer in build_model(spec).modules():
+    for layer in model.modules():
         for name, parameter in layer.named_parameters(recurse=False):
             if name == "bias":
                 pieces.append(np.zeros(parameter.numel()))

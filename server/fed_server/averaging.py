@@ -1,0 +1,41 @@
+"""Which weights a round publishes: the last ones, or a mean in which the noise of many rounds cancels out.
+
+What goes into the mean was already released, so it costs no privacy.
+"""
+
+# Shape letters: P parameters of the flattened model.
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Averaging = Literal["none", "late"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Weights:
+    """The `model_P` that is published, and the `iterate_P` that the next round goes on from."""
+
+    model_P: NDArray[np.float32]
+    iterate_P: NDArray[np.float32]
+
+    @classmethod
+    def first(cls, parameters_P: NDArray[np.float32]) -> Self:
+        """Return the weights before round 1."""
+        return cls(model_P=parameters_P, iterate_P=parameters_P)
+
+    def moved(self, mean_P: NDArray[np.float64], *, number: int, averaging: Averaging) -> "Weights":
+        """Return the weights after round `number`, whose mean update is `mean_P`.
+
+        With "late" averaging the iterate of round t counts t times in the model.
+
+        Source: Lacoste-Julien, Schmidt and Bach, "A Simpler Approach to Obtaining an O(1/t) Convergence Rate
+        for the Projected Stochastic Subgradient Method" (2012).
+        """
+        iterate_P = (self.iterate_P + mean_P).astype(np.float32)
+        if averaging == "none":
+            return Weights.first(iterate_P)
+        model_P = self.model_P + 2 / (number + 1) * (iterate_P.astype(np.float64) - self.model_P)
+        return Weights(model_P=model_P.astype(np.float32), iterate_P=iterate_P)
