@@ -8,6 +8,7 @@ from typing import Literal
 
 from fed_common.errors import ConfigError, PrivacyError
 from fed_common.messages import PrivacyStatement
+from fed_common.metrics import Estimate
 from fed_common.names import Digest
 from fed_common.plans import DpTerms
 
@@ -50,6 +51,21 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Attack:
+    """What an attack finds out, with privacy on and off, and the most that the claim allows."""
+
+    what: str
+    protected: Estimate
+    unprotected: Estimate
+    limit: float
+
+    @property
+    def holds(self) -> bool:
+        """Tell whether privacy keeps the attack within the limit, and the attack is one without privacy."""
+        return self.protected.low <= self.limit < self.unprotected.low
+
+
+@dataclass(frozen=True, kw_only=True)
 class CanaryReadings:
     """What canaries in a site's data told about the path from images to answer."""
 
@@ -73,18 +89,18 @@ class AuditVerdict:
     canaries: int
     claimed: PrivacyStatement
     readings: CanaryReadings
-    attacks: tuple[Reading, ...]
+    attacks: tuple[Attack, ...]
 
     @property
     def all_readings(self) -> tuple[Reading, ...]:
-        """Return every figure that the verdict rests on."""
-        canaries = (getattr(self.readings, field.name) for field in fields(self.readings))
-        return (*canaries, *self.attacks)
+        """Return the figures that canaries told, in order."""
+        return tuple(getattr(self.readings, field.name) for field in fields(self.readings))
 
     @property
-    def passed(self) -> bool:
-        """Tell whether every figure is within its bounds."""
-        return all(reading.holds for reading in self.all_readings)
+    def failed(self) -> tuple[str, ...]:
+        """Return what is out of its bounds."""
+        figures: tuple[Reading | Attack, ...] = (*self.all_readings, *self.attacks)
+        return tuple(figure.what for figure in figures if not figure.holds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +113,5 @@ class Release:
     def __post_init__(self) -> None:
         if (self.audit is None) == (not self.without_audit.strip()):
             raise ConfigError("a release needs either an audit or a reason to go without one")
-        if self.audit is not None and not self.audit.passed:
-            wrong = next(reading.what for reading in self.audit.all_readings if not reading.holds)
-            raise PrivacyError(f"the audit didn't pass: {wrong}")
+        if self.audit is not None and self.audit.failed:
+            raise PrivacyError(f"the audit didn't pass: {'; '.join(self.audit.failed)}")

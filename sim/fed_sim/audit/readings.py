@@ -39,7 +39,7 @@ _ROUNDING = 1e-3
 # Everybody is in every step: then the whole is exactly a Gaussian mechanism, with mu = sqrt(steps) / noise.
 EXPOSED = DpTerms(noise_multiplier=1.0, clip_norm=1.0, sampling_rate=1.0, steps=2, max_images_per_patient=4)
 ROUNDS = 2
-_ONE_STEP = replace(EXPOSED, steps=1)
+ONE_STEP = replace(EXPOSED, steps=1)
 _SAMPLED = replace(EXPOSED, sampling_rate=0.25, steps=8)
 _NUM_SAMPLED = 512
 # One canary in so many has this many images.
@@ -99,8 +99,8 @@ def _sensitivity(quiet: SiteParts) -> Reading:
 
 
 def _sum_of(quiet: SiteParts, images: LabelledImages) -> NDArray[np.float64]:
-    (told,) = ask(quiet, images, parameters_P=planted_parameters(), terms=train_terms(_ONE_STEP))
-    return told.sum_P / _ONE_STEP.clip_norm
+    (told,) = ask(quiet, images, parameters_P=planted_parameters(), terms=train_terms(ONE_STEP))
+    return told.sum_P / ONE_STEP.clip_norm
 
 
 def _sampling(quiet: SiteParts) -> Reading:
