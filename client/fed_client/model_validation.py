@@ -16,6 +16,7 @@ statistics, and a layer that keeps an image (its tests are here: `tests/client/t
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -27,7 +28,8 @@ from fed_client.private_step import MakeStep, PatientBatch, private_step
 from fed_common import seeds
 from fed_common.errors import PrivacyError
 from fed_common.layout import layout_of
-from fed_common.models import ModelSpec, build_model
+from fed_common.models import ModelSpec, build_model, trained_part
+from fed_common.models.frozen import FrozenThenHead
 from fed_common.objective import image_losses
 
 # What the networks of `fed_common.models` are made of; for BatchNorm, which isn't here, they have GroupNorm.
@@ -172,9 +174,11 @@ def _joined(batch: PatientBatch, extreme: float) -> PatientBatch:
 def _step(
     model: nn.Module, make_step: MakeStep, batch: PatientBatch, *, clip_norm: float
 ) -> NDArray[np.float64]:
-    # A step may change the model it is made for, and the pictures it is given.
-    step = make_step(copy.deepcopy(model).train())
-    return step.clipped_sum(copy.deepcopy(batch), clip_norm=clip_norm)
+    # As in training, what has no parameters comes before the step. A step may change what it is given.
+    step = make_step(copy.deepcopy(trained_part(model)).train())
+    with torch.no_grad():
+        inputs = model.features(batch.images_NCHW) if isinstance(model, FrozenThenHead) else batch.images_NCHW
+    return step.clipped_sum(replace(batch, images_NCHW=inputs.clone()), clip_norm=clip_norm)
 
 
 def _gradient_alone(model: nn.Module, batch: PatientBatch, patient: int) -> NDArray[np.float64]:
