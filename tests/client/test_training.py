@@ -215,7 +215,7 @@ def test_one_patient_with_several_labels_moves_the_sum_by_the_clip_norm_at_most(
 
 
 def test_clipping_shortens_a_long_gradient_to_the_clip_norm() -> None:
-    assert np.linalg.norm(sum_over(images_of([0]), clip_norm=0.01)) == pytest.approx(0.01, rel=1e-5)
+    assert np.linalg.norm(sum_over(images_of([0]), clip_norm=0.01)) == pytest.approx(0.01, rel=1e-4)
 
 
 @pytest.mark.parametrize("pixel", [float("nan"), float("inf")])

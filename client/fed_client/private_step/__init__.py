@@ -1,21 +1,33 @@
 """Bounds what one patient can move a model in one step: clipped gradients, patient by patient."""
 
+import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from torch import nn
 
+from fed_client.private_step.bookkeeping_step import BookkeepingStep
+from fed_client.private_step.compiled_step import CompiledStep
 from fed_client.private_step.opacus_step import OpacusStep
-from fed_client.private_step.step import PatientBatch, PrivateStep
+from fed_client.private_step.step import PatientBatch, PrivateStep, UnsupportedLayerError
 
 __all__ = ["MakeStep", "OpacusStep", "PatientBatch", "PrivateStep", "private_step"]
 
 MakeStep = Callable[[nn.Module], PrivateStep]
 
+logger = logging.getLogger(__name__)
+
 
 def private_step(model: nn.Module) -> PrivateStep:
-    """Return what computes the clipped sums of `model`, whose parameters it may rearrange in memory.
+    """Return the fastest way to the clipped sums of `model`, whose parameters it may rearrange in memory.
 
     Raises:
         PrivacyError: the model has a layer whose gradients can't be told apart by image.
     """
-    return OpacusStep(model)
+    with suppress(UnsupportedLayerError):
+        return CompiledStep(model)
+    try:
+        return BookkeepingStep(model)
+    except UnsupportedLayerError as error:
+        logger.warning("private training is several times slower, by Opacus' hooks: %s", error)
+        return OpacusStep(model)

@@ -47,7 +47,7 @@ class OpacusStep:
     def patient_gradients(self, batch: PatientBatch, class_weights: Sequence[float] = ()) -> torch.Tensor:
         """Return each patient's gradient (S, P): the mean over its images."""
         # Without a gradient at the pixels, torch warns that Opacus' hook on the first layer may miss inputs.
-        logits_NK = self._model(batch.images_NCHW.requires_grad_())
+        logits_NK = self._model(batch.images_NCHW.detach().requires_grad_())
         # A sum of independent losses: a mean would couple the patients (privacy rule 13).
         torch.autograd.backward(image_losses(logits_NK, batch.labels_N, class_weights).sum())
         parameters = list(self._model.parameters())

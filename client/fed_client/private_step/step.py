@@ -2,13 +2,15 @@
 
 # Shape letters: N images, C channels, H rows, W columns, S patients, P parameters of the flattened model.
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from fed_common.errors import PrivacyError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # a repr ends in a log
@@ -22,6 +24,28 @@ class PatientBatch:
     labels_N: torch.Tensor
     owner_N: torch.Tensor
     num_patients: int
+
+    def only(self, patients_S: torch.Tensor) -> "PatientBatch":
+        """Return the batch of those patients for which `patients_S` is true."""
+        kept_N = patients_S[self.owner_N]
+        return PatientBatch(
+            images_NCHW=self.images_NCHW[kept_N],
+            labels_N=self.labels_N[kept_N],
+            owner_N=(patients_S.cumsum(0) - 1)[self.owner_N[kept_N]],
+            num_patients=int(patients_S.sum()),
+        )
+
+
+def by_number_of_images(batch: PatientBatch) -> Iterator[PatientBatch]:
+    """Yield the batch in parts in which all patients have as many images, for an axis of patients."""
+    counts_S = torch.bincount(batch.owner_N, minlength=batch.num_patients)
+    numbers = counts_S.unique().tolist()  # type: ignore[no-untyped-call]
+    for number in numbers:
+        yield batch if len(numbers) == 1 else batch.only(counts_S == number)
+
+
+class UnsupportedLayerError(PrivacyError):
+    """The network has a layer that this way doesn't know; another may."""
 
 
 class PrivateStep(Protocol):

@@ -1,0 +1,280 @@
+"""Every private step bounds a patient's influence, and all of them give what plain differentiation gives."""
+
+import copy
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fed_client.private_step import OpacusStep, PatientBatch, PrivateStep, private_step
+from fed_client.private_step.bookkeeping_step import BookkeepingStep
+from fed_client.private_step.compiled_step import CompiledStep
+from fed_client.private_step.step import UnsupportedLayerError
+from fed_common.errors import PrivacyError
+from fed_common.models.resnet import ResidualBlock, resnet_18
+from fed_common.models.seed_cnn import seed_cnn
+from fed_common.objective import image_losses
+
+# Shape letters: N images, C channels, H rows, W columns, S patients, P parameters of the flattened model.
+
+NO_CLIP = 1e6
+CLIP = 0.3
+# An image per patient; and three patients of several, of whom two have as many.
+ONE_EACH, SEVERAL = (0, 1, 2, 3), (0, 0, 0, 1, 2, 2, 3, 4, 4)
+
+Size = tuple[int, ...]
+
+
+def classified(*layers: nn.Module, features: int) -> nn.Sequential:
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, 3))
+
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], Size]] = {
+    "linear": (lambda: nn.Linear(7, 3), (7,)),
+    "linear at positions": (lambda: classified(nn.Linear(7, 5, bias=False), features=20), (4, 7)),
+    "convolution": (lambda: classified(nn.Conv2d(2, 4, 3), features=144), (2, 8, 8)),
+    "no bias": (lambda: classified(nn.Conv2d(2, 4, 3, bias=False), features=144), (2, 8, 8)),
+    "oblong": (lambda: classified(nn.Conv2d(2, 4, (1, 3)), features=192), (2, 8, 8)),
+    "stride": (lambda: classified(nn.Conv2d(2, 4, 3, stride=2), features=36), (2, 8, 8)),
+    "padding": (lambda: classified(nn.Conv2d(2, 4, 3, padding=1), features=256), (2, 8, 8)),
+    "dilation": (lambda: classified(nn.Conv2d(2, 4, 3, dilation=2), features=64), (2, 8, 8)),
+    "groups": (lambda: classified(nn.Conv2d(4, 6, 3, groups=2), features=216), (4, 8, 8)),
+    "one group each": (lambda: classified(nn.Conv2d(4, 4, 3, groups=4), features=144), (4, 8, 8)),
+    "many channels, small map": (lambda: classified(nn.Conv2d(32, 48, 3), features=192), (32, 4, 4)),
+    "group norm": (lambda: classified(nn.GroupNorm(2, 4), features=256), (4, 8, 8)),
+    "layer norm": (lambda: classified(nn.LayerNorm([8, 8]), features=256), (4, 8, 8)),
+    "layer norm of an image": (lambda: classified(nn.LayerNorm([4, 8, 8]), features=256), (4, 8, 8)),
+    "residual": (lambda: classified(ResidualBlock(16, 32, stride=2), features=512), (16, 8, 8)),
+    "one block, colours, oblong": (
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(120, 3)
+        ),
+        (3, 9, 13),
+    ),
+    "seed CNN": (lambda: seed_cnn(channels=1, size=32, classes=3), (1, 32, 32)),
+    "ResNet-18": (lambda: resnet_18(channels=3, size=32, classes=3), (3, 32, 32)),
+}
+
+
+STEPS: dict[str, Callable[[nn.Module], PrivateStep]] = {
+    "Opacus": OpacusStep,
+    "bookkeeping": BookkeepingStep,
+    "compiled": private_step,
+}
+
+
+@pytest.fixture(params=STEPS)
+def new_step(request: pytest.FixtureRequest) -> Callable[[nn.Module], PrivateStep]:
+    return STEPS[request.param]
+
+
+COMPILED = ("seed CNN", "one block, colours, oblong")
+
+
+def network(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return NETWORKS[name][0]()
+
+
+def batch_of(owners: Sequence[int], size: Size = (1, 32, 32)) -> PatientBatch:
+    generator = torch.Generator().manual_seed(len(owners))
+    return PatientBatch(
+        images_NCHW=torch.randn(len(owners), *size, generator=generator),
+        labels_N=torch.randint(0, 3, (len(owners),), generator=generator),
+        owner_N=torch.tensor(owners),
+        num_patients=max(owners) + 1,
+    )
+
+
+def without_last(batch: PatientBatch) -> PatientBatch:
+    return batch.only(torch.arange(batch.num_patients) < batch.num_patients - 1)
+
+
+def by_vmap(
+    model: nn.Module, batch: PatientBatch, *, clip_norm: float, class_weights: Sequence[float] = ()
+) -> NDArray[np.float64]:
+    """Return the clipped sum by torch's own differentiation, image by image."""
+
+    def loss(
+        parameters: dict[str, torch.Tensor], image_CHW: torch.Tensor, label: torch.Tensor
+    ) -> torch.Tensor:
+        logits_NK = torch.func.functional_call(model, parameters, (image_CHW[None],))
+        return image_losses(logits_NK, label[None], class_weights)[0]
+
+    parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    gradients = torch.func.vmap(torch.func.grad(loss), (None, 0, 0))(
+        parameters, batch.images_NCHW, batch.labels_N
+    )
+    gradients_NP = torch.cat([gradient.flatten(1) for gradient in gradients.values()], dim=1).double()
+    total_P = torch.zeros(gradients_NP.shape[1], dtype=torch.float64)
+    for patient in range(batch.num_patients):
+        gradient_P = gradients_NP[batch.owner_N == patient].mean(dim=0)
+        total_P += gradient_P * min(1.0, clip_norm / float(gradient_P.norm()))
+    return total_P.numpy()
+
+
+@pytest.mark.parametrize("clip_norm", [NO_CLIP, CLIP])
+@pytest.mark.parametrize("owners", [ONE_EACH, SEVERAL])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_step_gives_what_differentiation_gives(
+    new_step: Callable[[nn.Module], PrivateStep], name: str, owners: Sequence[int], clip_norm: float
+) -> None:
+    model, batch = network(name), batch_of(owners, NETWORKS[name][1])
+
+    sum_P = new_step(copy.deepcopy(model)).clipped_sum(batch, clip_norm=clip_norm)
+
+    expected_P = by_vmap(model, batch, clip_norm=clip_norm)
+    np.testing.assert_allclose(sum_P, expected_P, atol=5e-5 * np.abs(expected_P).max())
+
+
+@pytest.mark.parametrize("weights", [(), (100.0, 0.01, 1.0)])
+@pytest.mark.parametrize("several_labels", [False, True])
+def test_every_step_knows_every_objective(
+    new_step: Callable[[nn.Module], PrivateStep], weights: Sequence[float], several_labels: bool
+) -> None:
+    model, batch = network("seed CNN"), batch_of(SEVERAL)
+    if several_labels:
+        flags_NK = torch.randint(0, 2, (len(SEVERAL), 3), generator=torch.Generator().manual_seed(0))
+        object.__setattr__(batch, "labels_N", flags_NK.float())
+
+    sum_P = new_step(copy.deepcopy(model)).clipped_sum(batch, clip_norm=CLIP, class_weights=weights)
+
+    np.testing.assert_allclose(sum_P, by_vmap(model, batch, clip_norm=CLIP, class_weights=weights), atol=1e-5)
+
+
+@pytest.mark.parametrize("brightness", [0.0, 1.0, 1e4, 1e38])
+@pytest.mark.parametrize("name", ["seed CNN", "ResNet-18"])
+def test_one_patient_more_moves_the_sum_by_the_clip_norm_at_most(
+    new_step: Callable[[nn.Module], PrivateStep], name: str, brightness: float
+) -> None:
+    step, batch = new_step(network(name)), batch_of(SEVERAL, NETWORKS[name][1])
+    batch.images_NCHW[-2:] *= brightness
+
+    difference_P = step.clipped_sum(batch, clip_norm=CLIP) - step.clipped_sum(
+        without_last(batch), clip_norm=CLIP
+    )
+
+    assert np.linalg.norm(difference_P) <= CLIP * (1 + 1e-12)  # float64, in which sums are added
+
+
+@pytest.mark.parametrize("pixel", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["seed CNN", "ResNet-18"])
+def test_a_patient_with_a_broken_pixel_adds_nothing_and_spoils_nothing(
+    new_step: Callable[[nn.Module], PrivateStep], name: str, pixel: float
+) -> None:
+    step, batch = new_step(network(name)), batch_of(SEVERAL, NETWORKS[name][1])
+    batch.images_NCHW[-1, 0, 5, 5] = pixel
+
+    np.testing.assert_allclose(
+        step.clipped_sum(batch, clip_norm=CLIP),
+        step.clipped_sum(without_last(batch), clip_norm=CLIP),
+        atol=1e-6,
+    )
+
+
+def test_a_batch_of_broken_images_gives_zero(new_step: Callable[[nn.Module], PrivateStep]) -> None:
+    batch = batch_of(ONE_EACH)
+    batch.images_NCHW.fill_(float("nan"))
+
+    assert not new_step(network("seed CNN")).clipped_sum(batch, clip_norm=CLIP).any()
+
+
+def test_four_images_of_a_patient_count_as_one(new_step: Callable[[nn.Module], PrivateStep]) -> None:
+    step, one = new_step(network("seed CNN")), batch_of([0])
+    four = PatientBatch(
+        images_NCHW=one.images_NCHW.repeat(4, 1, 1, 1),
+        labels_N=one.labels_N.repeat(4),
+        owner_N=torch.zeros(4, dtype=torch.int64),
+        num_patients=1,
+    )
+
+    np.testing.assert_allclose(
+        step.clipped_sum(four, clip_norm=CLIP), step.clipped_sum(one, clip_norm=CLIP), atol=1e-6
+    )
+
+
+def test_every_step_follows_the_models_parameters(new_step: Callable[[nn.Module], PrivateStep]) -> None:
+    model, batch = network("seed CNN"), batch_of(ONE_EACH)
+    step = new_step(model)
+    step.clipped_sum(batch, clip_norm=CLIP)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.5)
+
+    moved = seed_cnn(channels=1, size=32, classes=3)
+    moved.load_state_dict(model.state_dict())
+    np.testing.assert_allclose(
+        step.clipped_sum(batch, clip_norm=CLIP), by_vmap(moved, batch, clip_norm=CLIP), atol=1e-5
+    )
+
+
+def test_a_layer_that_mixes_patients_is_refused() -> None:
+    with pytest.raises(PrivacyError):
+        private_step(nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)))
+
+
+class Doubled(nn.Conv2d):
+    """Computes something else than its parent."""
+
+    def forward(self, some: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(some)
+
+
+UNKNOWN: dict[str, Callable[[], nn.Module]] = {
+    "a subclass": lambda: Doubled(2, 4, 3),
+    "padding that isn't zeros": lambda: nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular"),
+    "another kind": lambda: nn.InstanceNorm2d(2, affine=True),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_for_an_unknown_layer_opacus_takes_over_and_the_log_names_it(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = nn.Sequential(nn.ReLU(), UNKNOWN[name](), nn.Flatten(), nn.LazyLinear(3))
+    model(torch.randn(1, 2, 8, 8))
+
+    with caplog.at_level(logging.WARNING):
+        assert isinstance(private_step(model), OpacusStep)
+    assert "layer 1 is a" in caplog.text
+
+
+def test_the_networks_of_this_project_take_the_fast_way(caplog: pytest.LogCaptureFixture) -> None:
+    for name in COMPILED:
+        assert isinstance(private_step(network(name)), CompiledStep)
+    assert isinstance(private_step(network("ResNet-18")), BookkeepingStep)
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        nn.Conv2d(1, 8, 3, bias=False),
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.Conv2d(1, 8, 3, stride=2),
+        nn.Conv2d(1, 8, 5),
+    ],
+    ids=str,
+)
+def test_another_convolution_is_not_taken_for_a_compiled_one(odd: nn.Module) -> None:
+    with pytest.raises(UnsupportedLayerError):
+        CompiledStep(nn.Sequential(odd, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(120, 3)))
+
+
+def test_parameters_that_two_layers_share_are_not_taken_for_two() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model[1].weight = model[0].weight
+
+    with pytest.raises(UnsupportedLayerError, match="share"):
+        BookkeepingStep(model)
+
+
+def test_a_layer_that_is_used_twice_is_refused_rather_than_counted_once() -> None:
+    layer = nn.Linear(4, 4)
+
+    with pytest.raises(PrivacyError, match="used twice"):
+        BookkeepingStep(nn.Sequential(layer, layer)).clipped_sum(batch_of([0, 1], (4,)), clip_norm=CLIP)
