@@ -13,6 +13,7 @@ from rich.table import Table
 
 from fed_client.config import SiteConfig, load_site_config
 from fed_client.ledger_export import export_ledger, verify_export
+from fed_client.ledger_plan import plan
 from fed_client.opening import ACCOUNTANTS
 from fed_client.privacy_statement import state_privacy
 from fed_client.spending import RunSpending, spending_by_run
@@ -29,6 +30,8 @@ app = typer.Typer(
     help="Show what the privacy budget went to, check the record of it, and hand a copy to auditors.",
     no_args_is_help=True,
 )
+
+app.command()(plan)
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The site's configuration, site.toml.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
@@ -137,7 +140,8 @@ def _table(runs: list[RunSpending], *, title: str) -> Table:
 
 
 def _mechanism(spend: Spend) -> str:
-    return f"noise {spend.noise_multiplier:g}, rate {spend.sampling_rate:g}, {spend.steps} steps"
+    told = f"noise {spend.noise_multiplier:g}, rate {spend.sampling_rate:g}, {spend.steps} steps"
+    return told if spend.draws_per_patient == 1 else f"{told}, {spend.draws_per_patient} draws per patient"
 
 
 def _reset(opening: LedgerOpening) -> str:

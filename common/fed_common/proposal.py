@@ -3,8 +3,9 @@
 Both sides read it the same way: the coordinator to calibrate the noise, a site to know what joining costs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -18,7 +19,7 @@ from fed_common.accounting import (
     calibrate_noise,
     charged_epsilon,
 )
-from fed_common.config import ConfigTable
+from fed_common.config import ConfigTable, load_config
 from fed_common.errors import ConfigError
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -130,3 +131,38 @@ class Proposal:
                 f"privacy.epsilon allows {limit:g}"
             )
         return given
+
+
+class _ProposedSchedule(ScheduleTable, extra="ignore"):
+    """The schedule in a table that holds more."""
+
+
+class _ProposedSite(ConfigTable, extra="ignore"):
+    name: str
+    patients: PositiveInt
+
+
+class _ProposalFile(ConfigTable, extra="ignore"):
+    training: _ProposedSchedule
+    privacy: PrivacyTable
+    evaluation: EvaluationTable = EvaluationTable()
+    statistics: StatisticsTable | None = None
+    sites: tuple[_ProposedSite, ...] = ()
+
+
+def load_proposal(path: Path) -> tuple[Proposal, Mapping[str, int]]:
+    """Return what a federation.toml or scenario.toml asks of a site, and the patients of each site it names.
+
+    No other file that it names is read, so that a site can judge what it was sent.
+
+    Raises:
+        ConfigError: the file is missing, or one of these tables says something that is not allowed.
+    """
+    file = load_config(path, _ProposalFile)
+    proposal = Proposal(
+        schedule=ScheduleTable(rounds=file.training.rounds, steps_per_round=file.training.steps_per_round),
+        privacy=file.privacy,
+        evaluation=file.evaluation,
+        statistics=file.statistics,
+    )
+    return proposal, {site.name: site.patients for site in file.sites}

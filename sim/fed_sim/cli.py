@@ -24,6 +24,7 @@ from fed_sim.imports import ArraySource, import_array, import_medmnist
 from fed_sim.partition import ByPatient, LabelSkewed, Partition, SizeSkewed, Spread
 from fed_sim.phantoms import write_phantoms
 from fed_sim.pictures import PictureSource, import_pictures
+from fed_sim.planning.command import forecast, plan
 from fed_sim.references import train_references
 from fed_sim.scenario import Scenario, gallery, load_scenario
 from fed_sim.simulation import simulate
@@ -37,6 +38,8 @@ app = typer.Typer(
 )
 
 app.add_typer(bench, name="bench")
+app.command()(plan)
+app.command()(forecast)
 app.command()(audit)
 
 OutOption = Annotated[Path, typer.Option(help="A new folder for what is made.")]

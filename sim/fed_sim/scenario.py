@@ -43,4 +43,9 @@ def load_scenario(path: Path) -> Scenario:
 
 def gallery(name: str) -> Scenario:
     """Return one of the scenarios that come with the program, such as `phantoms` or `pneumonia`."""
-    return load_scenario(Path(__file__).parent / "scenarios" / f"{name}.toml")
+    return load_scenario(gallery_file(name))
+
+
+def gallery_file(name: str) -> Path:
+    """Return where a scenario of the gallery would be."""
+    return Path(__file__).parent / "scenarios" / f"{name}.toml"

@@ -14,7 +14,7 @@ from fed_client.ledger_commands import app
 from fed_client.ledger_export import LedgerExport, export_ledger, verify_export
 from fed_common import signed_fact
 from fed_common.accounting import Spend
-from fed_common.errors import FedError, LedgerError
+from fed_common.errors import ConfigError, FedError, LedgerError
 from fed_common.key_files import make_private_folder, pem, write_private
 from fed_common.ledger_record import LedgerRecord, read_lines
 from fed_common.names import RunId
@@ -149,3 +149,34 @@ def test_an_export_of_another_hospital_is_refused(config: Path) -> None:
     raw = signed_fact.sign(exported(config), new_key())
     with pytest.raises(LedgerError, match="owner of this key"):
         verify_export(raw, KEY.verifying_key, [StepCounter()])
+
+
+PROPOSAL: dict[str, dict[str, object]] = {
+    "federation": {"name": "next", "task": "task.toml", "runs": "runs"},
+    "training": {"rounds": 4, "steps_per_round": 2, "learning_rate": 1.0},
+    "privacy": {"epsilon": 12.0, "sampling_rate": 0.5, "noise_multiplier": 3.0},
+    "evaluation": {"every": 4},
+    "quorum": {"sites": 1},
+}
+
+
+def test_plan_adds_a_proposed_run_to_what_was_spent_and_charges_nothing(config: Path) -> None:
+    proposal = config.parent / "federation.toml"
+    proposal.write_text(tomli_w.dumps(PROPOSAL))
+    before = ledger_of(config).read_bytes()
+    found = json.loads(run("plan", proposal, "--json", "--config", config))
+    assert found["cost"]["steps"] == 8 and found["cost"]["evaluations"] == 1
+    assert found["outlook"]["spent"] == found["privacy"]["epsilon"] > 0
+    assert found["outlook"]["afterwards"] > max(found["outlook"]["spent"], found["cost"]["epsilon"])
+    assert found["outlook"]["fits"] == (found["outlook"]["runs"] >= 1) is True
+    assert ledger_of(config).read_bytes() == before
+    shown = run("plan", proposal, "--config", config)
+    for word in ("delta 1e-05 per patient", "PLD", "budget", "after the run"):
+        assert word in shown
+
+
+def test_a_proposal_that_does_not_keep_its_own_epsilon_is_refused(config: Path) -> None:
+    proposal = config.parent / "federation.toml"
+    proposal.write_text(tomli_w.dumps(PROPOSAL | {"privacy": PROPOSAL["privacy"] | {"epsilon": 0.5}}))
+    with pytest.raises(ConfigError, match="noise_multiplier 3 spends"):
+        run("plan", proposal, "--config", config)
