@@ -30,6 +30,8 @@ from fed_common.randomness import Randomness, snap
 
 # Per-image gradients take 4 P bytes each; more at once are slower, they fall out of the cache.
 _IMAGES_AT_ONCE = 128
+# What a step does to a parameter is done while it is in the processor's cache.
+_PARAMETERS_AT_ONCE = 1 << 15
 
 # The indices of one patient's images.
 Picked = NDArray[np.int64]
@@ -72,8 +74,11 @@ def train_privately(  # noqa: PLR0913 (three of them are seams, for tests and th
         sum_P = np.zeros_like(start_P)
         for batch in physical_batches(inputs, picked):
             sum_P += step.clipped_sum(batch, clip_norm=terms.dp.clip_norm, class_weights=terms.class_weights)
-        velocity_P = terms.momentum * velocity_P + _noised(sum_P, terms.dp, randomness) / divisor
-        weights_P -= terms.learning_rate * velocity_P
+        for start in range(0, sum_P.size, _PARAMETERS_AT_ONCE):
+            block = slice(start, start + _PARAMETERS_AT_ONCE)
+            noised_P = _noised(sum_P[block], terms.dp, randomness)
+            velocity_P[block] = terms.momentum * velocity_P[block] + noised_P / divisor
+            weights_P[block] -= terms.learning_rate * velocity_P[block]
         load_flat(local, weights_P)
     return weights_P - start_P
 

@@ -10,11 +10,13 @@ import os
 from typing import Protocol
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from numpy.typing import NDArray
 
-# Normals per block: small enough for the processor's cache.
-_BLOCK = 1 << 14
+from fed_common.normal_kernel import sum_of_four_normals
+
+# Draws per block: their random words are small enough for the processor's cache.
+_BLOCK = 1 << 12
 
 
 class Randomness(Protocol):
@@ -46,10 +48,13 @@ class SystemRandomness:
         `secure_mode` does the same.
         """
         drawn = np.empty(size)
+        encryptor = _encryptor(os.urandom(32), bytes(16))
+        zeros = memoryview(bytes(32 * _BLOCK))
         for start in range(0, size, _BLOCK):
             block = drawn[start : start + _BLOCK]
-            block[:] = _normals(4 * block.size).reshape(4, -1).sum(axis=0)
-        drawn *= std / 2
+            words = np.frombuffer(encryptor.update(zeros[: 32 * block.size]), dtype="<u8")
+            sum_of_four_normals(words[: 2 * block.size], words[2 * block.size :], block)
+            block *= std / 2
         return drawn
 
     def poisson_mask(self, count: int, *, rate: float) -> NDArray[np.bool_]:
@@ -71,24 +76,21 @@ def snap(values: NDArray[np.float64], *, std: float) -> NDArray[np.float64]:
     """
     _, exponent = math.frexp(std)
     spacing = math.ldexp(1.0, exponent - 20)
-    return np.rint(values / spacing) * spacing
+    snapped = np.rint(values * (1 / spacing))  # a power of two: nothing is rounded but here
+    snapped *= spacing
+    return snapped
 
 
 def keystream(key: bytes, first_counter: bytes, size: int) -> bytes:
     """Return `size` bytes of AES-CTR keystream (SP 800-38A, section 6.5)."""
-    encryptor = Cipher(algorithms.AES(key), modes.CTR(first_counter)).encryptor()
-    return encryptor.update(bytes(size))
+    return _encryptor(key, first_counter).update(bytes(size))
+
+
+def _encryptor(key: bytes, first_counter: bytes) -> CipherContext:
+    return Cipher(algorithms.AES(key), modes.CTR(first_counter)).encryptor()
 
 
 def _uniforms(count: int) -> NDArray[np.float64]:
     """Return draws from [0, 1) with 53 random bits."""
     stream = keystream(os.urandom(32), bytes(16), 8 * count)
     return (np.frombuffer(stream, dtype="<u8") >> 11).astype(np.float64) * 2.0**-53
-
-
-def _normals(count: int) -> NDArray[np.float64]:
-    """Return an even `count` of standard normal draws by Box and Muller's transform."""
-    radius_uniform, angle_uniform = _uniforms(count).reshape(2, -1)
-    radius = np.sqrt(-2 * np.log1p(-radius_uniform))  # 1 - u is in (0, 1], so the logarithm is finite
-    angle = 2 * np.pi * angle_uniform
-    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])

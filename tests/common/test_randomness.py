@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
+from fed_common.normal_kernel import sum_of_four_normals
 from fed_common.randomness import SystemRandomness, keystream, snap
 
 # Chance of a false alarm of each statistical test below.
@@ -34,7 +35,7 @@ def test_gaussian_draws_are_normal() -> None:
     assert stats.kstest(drawn / 2.5, "norm").pvalue > ALARM
 
 
-@pytest.mark.parametrize("size", [1, 2, 16383, 16384, 16385, 100_001])
+@pytest.mark.parametrize("size", [1, 2, 4095, 4096, 4097, 100_001])
 def test_gaussian_has_the_asked_size_without_repeats(size: int) -> None:
     assert len(np.unique(SystemRandomness().gaussian(size, std=1.0))) == size
 
@@ -54,9 +55,23 @@ def test_gaussian_draws_are_independent_of_their_neighbours() -> None:
     count = 1_000_000
     drawn = SystemRandomness().gaussian(count, std=1.0)
 
-    # 8192 is half a block: the cosine and sine of one radius must not end up side by side.
-    for lag in (1, 2, 8192, 16384, 32768):
+    # 4096 is a block, whose draws share no random word.
+    for lag in (1, 2, 2048, 4096, 8192):
         assert abs(np.mean(drawn[lag:] * drawn[:-lag])) < 6 / (count - lag) ** 0.5
+
+
+def test_the_compiled_normals_are_those_of_box_and_mullers_formula() -> None:
+    words_FN = np.frombuffer(os.urandom(4 * 8 * 10_000), dtype=np.uint64).reshape(4, -1).copy()
+    words_FN[:, :3] = [[0], [2**64 - 1], [2**63], [1]]  # the ends of both ranges, too
+    words_FN[:, 1] = words_FN[::-1, 1]
+    uniforms_FN = (words_FN >> 11).astype(np.float64) * 2.0**-53
+    radii_TN, angles_TN = np.sqrt(-2 * np.log(uniforms_FN[:2] + 2.0**-53)), 2 * np.pi * uniforms_FN[2:]
+    expected_N = (radii_TN * np.cos(angles_TN) + radii_TN * np.sin(angles_TN)).sum(axis=0)
+
+    sums_N = np.empty(10_000)
+    sum_of_four_normals(words_FN[:2].ravel(), words_FN[2:].ravel(), sums_N)
+
+    np.testing.assert_allclose(sums_N, expected_N, atol=1e-14)
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.25, 1.0])
