@@ -17,6 +17,7 @@ from fed_client.prv import PrvAccountant
 from fed_client.site import Site, SiteIdentity
 from fed_client.site_secret import site_secret
 from fed_common.accounting import PldAccountant
+from fed_common.code_version import code_digest
 from fed_common.errors import DataError
 from fed_common.ledger import LedgerSubject, PrivacyLedger
 from fed_common.machine import settle_in
@@ -47,6 +48,7 @@ def opened_site(
             `PrivacyLedger.held`.
     """
     settle_in()
+    code_digest()  # now, and kept: files that are exchanged later are not the code that runs
     refuse_unsafe(spec_for(config.task), several_labels=config.task.multi_label, make_step=make_step)
     identity = SiteIdentity(
         name=config.name,

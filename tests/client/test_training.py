@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import numpy as np
@@ -294,6 +294,43 @@ def test_noise_has_the_promised_size() -> None:
     # Relative standard error over 23,426 parameters is 0.5 %; noise 1.5 x 2.0 over the divisor 1.0 x 10.
     assert noise_P.std() == pytest.approx(0.3, rel=0.03)
     assert abs(noise_P.mean()) < 6 * 0.3 / noise_P.size**0.5
+
+
+@dataclass
+class RememberingStd(FakeRandomness):
+    """Remembers the noise that was asked for."""
+
+    stds: list[float] = field(default_factory=list)
+
+    def gaussian(self, size: int, *, std: float) -> NDArray[np.float64]:
+        self.stds.append(std)
+        return super().gaussian(size, std=std)
+
+
+def test_one_patient_more_changes_neither_noise_nor_divisor_nor_steps() -> None:
+    asked = terms(steps=3, clip_norm=2.0, rate=0.5, noise=1.5)
+    fewer, more = RememberingStd(everybody=False), RememberingStd(everybody=False)
+
+    # With nobody drawn and every draw 1 standard deviation, what is left is noise over the divisor.
+    fewer.noise_in_std = more.noise_in_std = 1.0
+    delta_P = train(images_of(list(range(511))), asked, fewer)
+    with_one_more_P = train(images_of(list(range(512))), asked, more)
+
+    assert fewer.stds == more.stds == [3.0] * 3
+    assert np.array_equal(delta_P, with_one_more_P)
+
+
+def test_two_sites_noises_are_unrelated_though_all_other_generators_are_seeded_alike() -> None:
+    images, asked = images_of(list(range(4))), terms(clip_norm=2.0, noise=1.5)
+    exact_P = train(images, asked, FakeRandomness())
+    noises = []
+    for _ in range(2):
+        torch.manual_seed(42)
+        np.random.seed(42)
+        noises.append(train(images, asked, SystemRandomness()) - exact_P)
+
+    # Five standard errors of a correlation of 0 over so many coordinates.
+    assert abs(np.corrcoef(noises[0], noises[1])[0, 1]) < 5 / noises[0].size ** 0.5
 
 
 def test_a_round_leaves_the_model_as_it_was() -> None:
