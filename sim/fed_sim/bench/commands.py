@@ -21,6 +21,8 @@ from fed_sim.bench.cache import (
     measure_registration,
 )
 from fed_sim.bench.ingest import Row, measure
+from fed_sim.bench.step import TARGETS, Measured
+from fed_sim.bench.step import measure as measure_steps
 
 app = typer.Typer(help="Measure speed on this machine, as ratios within one run.", no_args_is_help=True)
 
@@ -65,6 +67,26 @@ def cache(
         )
 
 
+@app.command()
+def step(
+    threads: Annotated[
+        int, typer.Option(min=1, help="Threads for every way; a hospital's daemon has 1.")
+    ] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each way takes its turn.")] = 7,
+    json_file: JsonOption = None,
+) -> None:
+    """Take private training steps, against plain SGD, Opacus and torch.func."""
+    found = []
+    for measured in measure_steps(threads=threads, repeats=repeats):
+        Console().print(_step_table(measured))
+        verdicts = [
+            asdict(verdict) | {"met": verdict.met} for verdict in measured.verdicts(TARGETS[measured.case])
+        ]
+        found.append(asdict(measured) | {"verdicts": verdicts})
+    if json_file is not None:
+        write_json(json_file, found)
+
+
 def write_json(path: Path, figures: object) -> None:
     """Write figures to a file.
 
@@ -75,6 +97,24 @@ def write_json(path: Path, figures: object) -> None:
         path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise MachineError(f"{path}: can't be written ({error.strerror})") from error
+
+
+def _step_table(measured: Measured) -> Table:
+    table = Table(title=f"{measured.case}: images per second")
+    for heading in ("", "malloc as it is", "malloc tuned", "MB at most"):
+        table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
+    for way, tuned_ms in measured.tuned_ms.items():
+        memory_mb = measured.memory_mb.get(way)
+        table.add_row(
+            way,
+            *(f"{1000 * measured.images / ms:.0f}" for ms in (measured.untuned_ms[way], tuned_ms)),
+            "" if memory_mb is None else f"{memory_mb:.0f}",
+        )
+    table.add_section()
+    for verdict in measured.verdicts(TARGETS[measured.case]):
+        target = f">= {verdict.at_least:g}x" if verdict.at_least else f"<= {verdict.at_most:g}x"
+        table.add_row(verdict.promise, target, f"{verdict.ratio:.2f}x", "met" if verdict.met else "missed")
+    return table
 
 
 def _cache_table(gathers: list[Gather], encryption: Encryption, registration: Registration) -> Table:

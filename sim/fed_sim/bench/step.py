@@ -1,0 +1,150 @@
+"""What privacy costs a training step: against plain SGD, Opacus and torch's own per-image gradients.
+
+Ours is a whole round as a hospital runs it: sampling, gathering, patients, clipping, noise from AES and all.
+Each network is timed in a process of its own, all ways in turn, once with glibc's allocator as it is and once
+as `fed_common.machine` sets it; a way's memory is measured in a process of its own, too.
+"""
+
+import resource
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from fed_common.allocator import keep_freed_memory
+from fed_common.models import ModelSpec
+from fed_sim.bench.step_ways import OPACUS_WAYS, OURS, PLAIN, Case, ways_of
+from fed_sim.bench.timing import interleaved_ms
+
+_SEED_CNN = ModelSpec(channels=1, classes=2)
+_RESNET = ModelSpec(architecture="resnet-18", channels=1, size=64, classes=2)
+CASES = (
+    Case(name="seed CNN, 64 images", spec=_SEED_CNN, images=64, steps=5),
+    Case(name="seed CNN, 256 images", spec=_SEED_CNN, images=256, steps=2),
+    Case(name="ResNet-18, 32 images of 64 x 64", spec=_RESNET, images=32, steps=2),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """How many times as fast ours must be, and how much memory it may take."""
+
+    plain: float
+    opacus: float
+    opacus_untuned: float | None
+    memory: float = 1.5
+
+
+TARGETS = {
+    CASES[0].name: Targets(plain=0.85, opacus=1.4, opacus_untuned=None),
+    CASES[1].name: Targets(plain=0.85, opacus=1.4, opacus_untuned=None),
+    CASES[2].name: Targets(plain=0.5, opacus=2.0, opacus_untuned=5.0),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Milliseconds per step of each way, the allocator as it is or tuned; megabytes above an idle process."""
+
+    case: str
+    images: int
+    untuned_ms: dict[str, float]
+    tuned_ms: dict[str, float]
+    memory_mb: dict[str, float]
+
+    def verdicts(self, targets: Targets) -> Iterator["Verdict"]:
+        """Yield each promise with what was measured, tuned unless it says otherwise."""
+        ours_ms = self.tuned_ms[OURS]
+        yield Verdict("faster than plain SGD", self.tuned_ms[PLAIN] / ours_ms, at_least=targets.plain)
+        best_ms = min(self.tuned_ms[way] for way in OPACUS_WAYS)
+        yield Verdict("faster than Opacus' best", best_ms / ours_ms, at_least=targets.opacus)
+        if targets.opacus_untuned is not None:
+            best_ms = min(self.untuned_ms[way] for way in OPACUS_WAYS)
+            yield Verdict(
+                "faster than Opacus' best, untuned", best_ms / ours_ms, at_least=targets.opacus_untuned
+            )
+        yield Verdict(
+            "memory of plain SGD", self.memory_mb[OURS] / self.memory_mb[PLAIN], at_most=targets.memory
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One ratio against its target."""
+
+    promise: str
+    ratio: float
+    at_least: float = 0.0
+    at_most: float = float("inf")
+
+    @property
+    def met(self) -> bool:
+        """Tell whether the target is met."""
+        return self.at_least <= self.ratio <= self.at_most
+
+
+def measure(*, threads: int, repeats: int, cases: tuple[Case, ...] = CASES) -> Iterator[Measured]:
+    """Yield each case's figures, with so many threads for every way."""
+    for case in cases:
+        untuned_ms, tuned_ms = (
+            _in_a_new_process(_Timing(case=case, threads=threads, repeats=repeats, tuned=tuned))
+            for tuned in (False, True)
+        )
+        memory_mb = {
+            way: _in_a_new_process(_Memory(case=case, threads=threads, way=way))
+            for way in (PLAIN, "Opacus hooks", OURS)
+        }
+        yield Measured(
+            case=case.name,
+            images=case.images,
+            untuned_ms=untuned_ms,
+            tuned_ms=tuned_ms,
+            memory_mb=memory_mb,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Timing:
+    """Times all ways of a case in turn."""
+
+    case: Case
+    threads: int
+    repeats: int
+    tuned: bool
+
+    def __call__(self) -> dict[str, float]:
+        if self.tuned:
+            keep_freed_memory()
+        torch.set_num_threads(self.threads)
+        ways = {name: make() for name, make in ways_of(self.case).items()}
+        taken_ms = interleaved_ms(ways, repeats=self.repeats)
+        return {name: taken / self.case.steps for name, taken in taken_ms.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Memory:
+    """Measures by how much a way raises the memory of a process that has the images."""
+
+    case: Case
+    threads: int
+    way: str
+
+    def __call__(self) -> float:
+        torch.set_num_threads(self.threads)
+        make = ways_of(self.case)[self.way]
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        make()()
+        peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak_kb / 1024 - pages * resource.getpagesize() / 1024**2
+
+
+Found = TypeVar("Found")
+
+
+def _in_a_new_process(measured: Callable[[], Found]) -> Found:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
+        return processes.submit(measured).result()
