@@ -333,6 +333,16 @@ def test_two_sites_noises_are_unrelated_though_all_other_generators_are_seeded_a
     assert abs(np.corrcoef(noises[0], noises[1])[0, 1]) < 5 / noises[0].size ** 0.5
 
 
+def test_a_patient_of_nothing_but_nan_leaves_a_finite_model() -> None:
+    images = images_of([0, 1, 2])
+    images.images_NCHW[1].fill_(float("nan"))
+
+    delta_P = train(images, terms(steps=3, clip_norm=0.3), FakeRandomness())
+
+    assert np.isfinite(delta_P).all()
+    assert delta_P.any()
+
+
 def test_a_round_leaves_the_model_as_it_was() -> None:
     model = seed_cnn()
     attributes = set(vars(model))

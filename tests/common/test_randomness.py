@@ -1,6 +1,8 @@
 """Privacy noise has the promised distribution, and no seed, fork or second instance can repeat it."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -113,6 +115,20 @@ def test_seeds_of_other_generators_change_nothing() -> None:
         draws.append(SystemRandomness().gaussian(100, std=1.0))
 
     assert not np.isin(draws[0], draws[1]).any()
+
+
+def test_two_processes_that_seed_all_they_can_draw_uncorrelated_noise() -> None:
+    drawing = (
+        "import random, sys, numpy, torch; from fed_common.randomness import SystemRandomness\n"
+        "random.seed(42); numpy.random.seed(42); torch.manual_seed(42)\n"
+        "sys.stdout.buffer.write(SystemRandomness().gaussian(20_000, std=1.0).tobytes())"
+    )
+    drawn = [
+        np.frombuffer(subprocess.run([sys.executable, "-c", drawing], capture_output=True, check=True).stdout)
+        for _ in range(2)
+    ]
+
+    assert abs(np.corrcoef(drawn)[0, 1]) < 6 / 20_000**0.5
 
 
 def test_a_forked_process_draws_other_numbers() -> None:
