@@ -2,6 +2,7 @@
 
 # Shape letters: N images, V views of an image, C channels, H rows, W columns, D features.
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,12 @@ class ModelInputs:
     normalisation: Normalisation = USUAL
     views: int = 1
     features_NVD: torch.Tensor | None = None
+
+    @property
+    def numbers(self) -> int:
+        """Return how many numbers one view has."""
+        some = self.images.images_NCHW if self.features_NVD is None else self.features_NVD[:, 0]
+        return math.prod(some.shape[1:])
 
     def batch(self, index_N: torch.Tensor) -> torch.Tensor:
         """Return the input of the images at `index_N`, the views of each in a row, float32."""

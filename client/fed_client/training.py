@@ -30,6 +30,8 @@ from fed_common.randomness import Randomness, snap
 
 # Per-image gradients take 4 P bytes each; more at once are slower, they fall out of the cache.
 _IMAGES_AT_ONCE = 128
+# A network's maps take some hundred times its input: with this many numbers, about a gigabyte.
+_NUMBERS_AT_ONCE = 1 << 19
 # What a step does to a parameter is done while it is in the processor's cache.
 _PARAMETERS_AT_ONCE = 1 << 15
 
@@ -90,8 +92,8 @@ def clip_update(delta_P: NDArray[np.float64], norm: float) -> NDArray[np.float64
 
 
 def physical_batches(inputs: ModelInputs, picked: Sequence[Picked]) -> Iterator[PatientBatch]:
-    """Yield the picked images as batches of whole patients, about `_IMAGES_AT_ONCE` views of images each."""
-    most = max(1, _IMAGES_AT_ONCE // inputs.views)
+    """Yield the picked images as batches of whole patients, as many as memory and cache hold."""
+    most = max(1, min(_IMAGES_AT_ONCE, _NUMBERS_AT_ONCE // inputs.numbers) // inputs.views)
     patients: list[Picked] = []
     for indices in picked:
         if patients and sum(map(len, patients)) + len(indices) > most:

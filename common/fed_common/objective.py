@@ -27,10 +27,12 @@ def image_losses(
     if has_several_labels(labels_N):
         losses_NK = functional.binary_cross_entropy_with_logits(logits_NK, labels_N, reduction="none")
         if class_weights:
-            losses_NK = losses_NK * torch.tensor(class_weights)
+            losses_NK = losses_NK * torch.tensor(class_weights, device=logits_NK.device)
         return losses_NK.mean(dim=1)
     losses_N = functional.cross_entropy(logits_NK, labels_N, reduction="none")
-    return losses_N * torch.tensor(class_weights)[labels_N] if class_weights else losses_N
+    if class_weights:
+        losses_N = losses_N * torch.tensor(class_weights, device=logits_NK.device)[labels_N]
+    return losses_N
 
 
 def probabilities(logits_NK: torch.Tensor, *, several_labels: bool) -> torch.Tensor:

@@ -273,6 +273,19 @@ def test_a_head_trained_on_kept_features_is_the_head_trained_with_the_whole_netw
     np.testing.assert_allclose(trained(model), trained(whole(model)), atol=2e-6)
 
 
+def test_physical_batches_of_large_images_are_smaller() -> None:
+    images = LabelledImages(
+        images_NCHW=torch.zeros(1, 1, 256, 256).expand(20, -1, -1, -1),
+        labels_N=torch.zeros(20, dtype=torch.int64),
+        patients_N=torch.arange(20),
+        num_patients=20,
+    )
+
+    batches = list(physical_batches(ModelInputs(images=images), patients_of(images)))
+
+    assert [batch.num_patients for batch in batches] == [8, 8, 4]
+
+
 def test_an_empty_step_is_noised_and_counted() -> None:
     randomness = FakeRandomness(everybody=False, noise_in_std=1.0)
 

@@ -128,7 +128,7 @@ def test_two_processes_that_seed_all_they_can_draw_uncorrelated_noise() -> None:
         for _ in range(2)
     ]
 
-    assert abs(np.corrcoef(drawn)[0, 1]) < 6 / 20_000**0.5
+    assert abs(np.corrcoef(drawn[0], drawn[1])[0, 1]) < 6 / 20_000**0.5
 
 
 def test_a_forked_process_draws_other_numbers() -> None:

@@ -176,6 +176,18 @@ def test_a_patient_with_a_broken_pixel_adds_nothing_and_spoils_nothing(
     )
 
 
+@pytest.mark.skipif(not torch.accelerator.is_available(), reason="this machine has no GPU")
+def test_on_a_gpu_the_sum_is_the_same(new_step: Callable[[nn.Module], PrivateStep]) -> None:
+    model, batch = network("residual"), batch_of(SEVERAL, NETWORKS["residual"][1])
+    on_gpu = copy.deepcopy(model).to(torch.accelerator.current_accelerator())
+
+    sum_P = new_step(on_gpu).clipped_sum(batch, clip_norm=CLIP, class_weights=(1.0, 2.0, 3.0))
+
+    np.testing.assert_allclose(
+        sum_P, by_vmap(model, batch, clip_norm=CLIP, class_weights=(1.0, 2.0, 3.0)), atol=1e-4
+    )
+
+
 def test_a_batch_of_broken_images_gives_zero(new_step: Callable[[nn.Module], PrivateStep]) -> None:
     batch = batch_of(ONE_EACH)
     batch.images_NCHW.fill_(float("nan"))

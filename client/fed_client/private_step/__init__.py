@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
+import torch
 from torch import nn
 
 from fed_client.private_step.bookkeeping_step import BookkeepingStep
@@ -19,13 +20,15 @@ logger = logging.getLogger(__name__)
 
 
 def private_step(model: nn.Module) -> PrivateStep:
-    """Return the fastest way to the clipped sums of `model`, whose parameters it may rearrange in memory.
+    """Return the fastest way to the clipped sums of `model`, which moves to a GPU if that is faster.
 
     Raises:
         PrivacyError: the model has a layer whose gradients can't be told apart by image.
     """
     with suppress(UnsupportedLayerError):
         return CompiledStep(model)
+    if torch.accelerator.is_available():
+        model.to(torch.accelerator.current_accelerator())
     try:
         return BookkeepingStep(model)
     except UnsupportedLayerError as error:

@@ -41,6 +41,7 @@ class BookkeepingStep:
         self._model = model
         self._parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
         self._places = _places(model)
+        self._device = next(model.parameters()).device
         self._records: list[tuple[nn.Module, torch.Tensor, torch.Tensor]] = []
         for layer in self._places:
             layer.register_forward_hook(self._record)
@@ -69,7 +70,7 @@ class BookkeepingStep:
             self._add_clipped(batch.only(finite_S), total_P, clip_norm, weights)
             return
         factors_S = (clip_norm * (1 - _ROUNDING) / squared_S.sqrt()).clamp(max=1)
-        factors_S = factors_S.to(batch.images_NCHW)
+        factors_S = factors_S.to(self._device, torch.float32)
         for layer, parts in gradients.items():
             pieces = [part.weighted_sum(factors_S) for part in parts]
             total_P[self._places[layer]] += torch.cat(pieces).cpu().numpy()
@@ -79,10 +80,14 @@ class BookkeepingStep:
     ) -> dict[nn.Module, list[LayerGradients]]:
         self._records.clear()
         # The pixels need a gradient so that the outputs have one; nobody asks for the pixels' own.
-        images_NCHW = batch.images_NCHW.detach().requires_grad_()
+        images_NCHW = batch.images_NCHW.detach().to(self._device).requires_grad_()
         logits_NK = torch.func.functional_call(self._model, self._parameters, (images_NCHW,))
         # A patient's gradient is the mean over its images.
-        losses_N = image_losses(logits_NK, batch.labels_N, weights) * batch.num_patients / len(logits_NK)
+        losses_N = (
+            image_losses(logits_NK, batch.labels_N.to(self._device), weights)
+            * batch.num_patients
+            / len(logits_NK)
+        )
         layers, inputs, outputs = zip(*self._records, strict=True)
         if sorted(map(id, layers)) != sorted(map(id, self._places)):
             raise PrivacyError("the model can't be trained privately: a layer is used twice, or not at all")

@@ -47,11 +47,12 @@ class OpacusStep:
     def patient_gradients(self, batch: PatientBatch, class_weights: Sequence[float] = ()) -> torch.Tensor:
         """Return each patient's gradient (S, P): the mean over its images."""
         # Without a gradient at the pixels, torch warns that Opacus' hook on the first layer may miss inputs.
-        logits_NK = self._model(batch.images_NCHW.detach().requires_grad_())
+        device = next(self._model.parameters()).device
+        logits_NK = self._model(batch.images_NCHW.detach().to(device).requires_grad_())
         # A sum of independent losses: a mean would couple the patients (privacy rule 13).
-        torch.autograd.backward(image_losses(logits_NK, batch.labels_N, class_weights).sum())
+        torch.autograd.backward(image_losses(logits_NK, batch.labels_N.to(device), class_weights).sum())
         parameters = list(self._model.parameters())
-        gradients_NP = torch.cat([parameter.grad_sample.flatten(1) for parameter in parameters], dim=1)
+        gradients_NP = torch.cat([parameter.grad_sample.flatten(1).cpu() for parameter in parameters], dim=1)
         self._model.zero_grad(set_to_none=True)
         sums_SP = torch.zeros(batch.num_patients, gradients_NP.shape[1])
         sums_SP.index_add_(0, batch.owner_N, gradients_NP)
