@@ -28,6 +28,7 @@ from fed_client.opening import opened_site
 from fed_client.private_step import PatientBatch, PrivateStep, private_step
 from fed_common.errors import PrivacyError
 from fed_common.models import ModelSpec
+from fed_sim.audit.faults import unclipped
 
 SPEC = ModelSpec(channels=1, classes=2)
 BATCH = random_batch(SPEC, several_labels=False)
@@ -207,15 +208,3 @@ def test_the_doctor_examines_the_network_and_says_what_to_do(config: SiteConfig)
     assert check_model(config).status == "failure"
     assert check_model(config, make_step=unclipped).subject == "model"
     assert check_model(config, make_step=unclipped).status == "failure"
-
-
-def unclipped(model: nn.Module) -> PrivateStep:
-    whole = private_step(model)
-
-    class Unclipped:
-        def clipped_sum(
-            self, batch: PatientBatch, *, clip_norm: float, class_weights: Sequence[float] = ()
-        ) -> NDArray[np.float64]:
-            return whole.clipped_sum(batch, clip_norm=1e9)
-
-    return Unclipped()

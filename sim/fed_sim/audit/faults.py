@@ -96,11 +96,13 @@ def every_image_a_patient(images: LabelledImages) -> LabelledImages:
     return replace(images, patients_N=torch.arange(count), num_patients=count)
 
 
-def _unclipped(model: nn.Module) -> PrivateStep:
+def unclipped(model: nn.Module) -> PrivateStep:
+    """Return the shipped step without its clip."""
     return Unclipped(private_step(model))
 
 
-def _clipped_together(model: nn.Module) -> PrivateStep:
+def clipped_together(model: nn.Module) -> PrivateStep:
+    """Return the shipped step with the clip in the wrong place."""
     return ClippedTogether(private_step(model))
 
 
@@ -111,8 +113,8 @@ FAULTS = {
     "noise divided twice": SiteParts(randomness=ScaledNoise(1 / PATIENTS_PUBLIC)),
     "the same noise in every step": SiteParts(randomness=SameNoise()),
     "everybody in every step": SiteParts(randomness=EverybodyIn()),
-    "clipping missing": SiteParts(make_step=_unclipped),
-    "clipping per batch": SiteParts(make_step=_clipped_together),
+    "clipping missing": SiteParts(make_step=unclipped),
+    "clipping per batch": SiteParts(make_step=clipped_together),
     "ledger reset each round": SiteParts(ledger=ForgetfulLedger),
     "patient as record": SiteParts(register=every_image_a_patient),
 }

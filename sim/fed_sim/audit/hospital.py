@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -41,7 +42,7 @@ POLICY = SitePolicy(
     min_patients=1,
     allowed_models=(SPEC.fingerprint,),
 )
-_COSTLIEST = POLICY.costliest_round()
+_costliest_round = cache(SitePolicy.costliest_round)
 
 
 def as_they_are(images: LabelledImages) -> LabelledImages:
@@ -69,7 +70,7 @@ def opened(parts: SiteParts, train: LabelledImages, folder: Path) -> Iterator[Si
         witness=folder / "witness",
         key=SITE_KEY,
         subject=LedgerSubject(site=SITE, dataset=dataset.digest, policy=POLICY.digest),
-        costliest=_COSTLIEST,
+        costliest=_costliest_round(POLICY),
     ) as ledger:
         yield Site(
             identity=SiteIdentity(name=SITE, key=SITE_KEY, coordinator=COORDINATOR_KEY.verifying_key),
