@@ -124,7 +124,8 @@ def verify(
         typer.echo(
             f"{stated.site}: each {privacy.unit} is protected with epsilon {privacy.epsilon:.3f}, "
             f"delta {privacy.delta:g} against {privacy.adversary}, after {privacy.releases} releases "
-            f"({privacy.sampling}; {privacy.accountant}; ledger {privacy.ledger.digest[:12]})"
+            f"({privacy.sampling}; {privacy.accountant}; ledger {privacy.ledger.digest[:12]}; "
+            f"code {privacy.code[:12]})"
         )
 
 

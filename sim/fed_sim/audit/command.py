@@ -1,6 +1,7 @@
 """`fed-sim audit`: examines the privacy code that is installed here, and writes the verdict for `publish`."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -37,9 +38,18 @@ def audit(
     settle_in()
     logging.getLogger("fed_client").setLevel(logging.WARNING)  # which round was answered is no news here
     if faults:
-        _examine_faults()
-        return
-    verdict = audited(SiteParts(), attacks=attacks)
+        examine(FAULTS)
+    else:
+        report(audited(SiteParts(), attacks=attacks), out)
+
+
+def report(verdict: AuditVerdict, out: Path) -> None:
+    """Write the verdict to `out`, and print it.
+
+    Raises:
+        PrivacyError: a figure is out of its bounds.
+        MachineError: `out` can't be written.
+    """
     write_atomically(out, canonical.encode(verdict) + b"\n")
     Console().print(_table(verdict))
     if verdict.attacks:
@@ -55,14 +65,18 @@ def audit(
         raise PrivacyError(f"the audit didn't pass: {'; '.join(verdict.failed)}")
 
 
-def _examine_faults() -> None:
+def examine(faults: Mapping[str, SiteParts]) -> None:
+    """Audit a site with each of `faults`, and print which readings find it.
+
+    Raises:
+        PrivacyError: one isn't found.
+    """
     table = Table(title="Planted faults", title_justify="left")
     for heading in ("fault", "found by"):
         table.add_column(heading)
     missed = []
-    for fault, parts in FAULTS.items():
-        verdict = audited(parts)
-        found = [reading for reading in verdict.all_readings if not reading.holds]
+    for fault, parts in faults.items():
+        found = [reading for reading in audited(parts).all_readings if not reading.holds]
         missed += [] if found else [fault]
         told = (f"{reading.what.partition(':')[0]} {reading.measured:.3g}" for reading in found)
         table.add_row(fault, ", ".join(told) or "nothing")
