@@ -105,6 +105,9 @@ def import_images(
         typer.Option(help="Dirichlet alpha (usually 0.5), or largest/smallest size (usually 4)."),
     ] = None,
     test_fraction: Annotated[float, typer.Option(help="With --index: patients held out for testing.")] = 0.2,
+    test_split: Annotated[
+        str, typer.Option(help="With --index: the rows of this split are the test; what looks like one goes.")
+    ] = "",
     seed: SeedOption = 1,
 ) -> None:
     """Turn a public image collection into hospitals of DICOM files; no patient is in two of them."""
@@ -117,7 +120,9 @@ def import_images(
     elif index is None:
         summary = import_medmnist(source, out, spread=spread)
     else:
-        array = ArraySource(images=source, index=index, label_column=label, patient_column=patient)
+        array = ArraySource(
+            images=source, index=index, label_column=label, patient_column=patient, test_split=test_split
+        )
         summary = import_array(array, out, spread=spread, test_fraction=test_fraction)
     _tell(out, summary)
 

@@ -9,7 +9,8 @@ What it writes is what real hospitals and a real coordinator would have, each in
 The service reads these files over TLS, `fed-sim run` in one process: one way of working, two exchanges.
 """
 
-from dataclasses import dataclass
+import tomllib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tomli_w
@@ -69,6 +70,8 @@ def found_consortium(
     """
     terms = load_site_terms(hospitals)
     task = load_task(hospitals / "task.toml")
+    if scenario.model is not None:
+        task = replace(task, model=scenario.model)
     names = tuple(site.name for site in terms)
     if (root / "federation.toml").exists():
         raise ConfigError(f"{root}: holds a federation already; choose another folder")
@@ -77,7 +80,8 @@ def found_consortium(
     public_test = hospitals / PUBLIC_TEST
     test_set = load_public_test(public_test, task) if public_test.is_dir() else None
     try:
-        (root / "task.toml").write_bytes((hospitals / "task.toml").read_bytes())
+        written = tomllib.loads((hospitals / "task.toml").read_text(encoding="utf-8"))
+        (root / "task.toml").write_text(tomli_w.dumps({**written, "model": task.model}), encoding="utf-8")
         if test_set is not None:
             save_test_set(root / TEST_SET_FILE, test_set, task)
         tables = _federation_tables(scenario, terms, port=port)

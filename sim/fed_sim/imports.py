@@ -1,5 +1,6 @@
 """Turns public image collections into a federation of hospitals, so that results rest on real images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fed_client.dataset.duplicates import find_near_copies, look
 from fed_common.errors import DataError
 from fed_common.names import digest_of
 from fed_sim.collection import Collection, Finding, write_collection
@@ -28,13 +30,16 @@ _ONE_PER_IMAGE = "the source names none: one per image, byte-identical images to
 class ArraySource:
     """An .npz file with `images` and the CSV file whose row k describes image k.
 
-    The index's own column `split`, if any, is only handed on: it may have one patient on both sides.
+    The index's own column `split`, if any, is only handed on: it may have one patient on both sides. But with
+    `test_split`, its rows of that name are the public test, and no hospital gets an image that looks like one
+    of them, or a patient of theirs.
     """
 
     images: Path
     index: Path
     label_column: str
     patient_column: str = "patient"
+    test_split: str = ""
     modality: Modality = "DX"
 
 
@@ -82,7 +87,7 @@ def import_array(
     no-X and X. The class of label 1 is the positive one.
 
     Without a column `patient`, each image counts as one, byte-identical images as one together. With a
-    `test_fraction` of 0 there is no public test set.
+    `test_fraction` of 0 there is no public test set; `test_split` takes its place.
 
     Raises:
         DataError: a file is broken, the two don't belong together, or there are too few patients.
@@ -103,14 +108,22 @@ def import_array(
         else tuple(row[source.patient_column] for row in rows)
     )
     finding, labels = _read_finding(source, rows)
+    splits = tuple(row.get("split") or "" for row in rows)
+    if source.test_split:
+        in_test = np.array([split == source.test_split for split in splits])
+        kept = _without_copies_of_the_test(images, patients, in_test)
+        test_patients = frozenset(patient for patient, test in zip(patients, in_test, strict=True) if test)
+    else:
+        kept = list(range(len(images)))
+        test_patients = hold_out(patients, test_fraction, spread)
     collection = Collection(
         name=finding.positive,
         finding=finding,
-        images=images,
-        labels=labels,
-        patients=patients,
-        test_patients=hold_out(patients, test_fraction, spread),
-        splits=tuple(row.get("split") or "" for row in rows),
+        images=images[kept],
+        labels=tuple(labels[row] for row in kept),
+        patients=tuple(patients[row] for row in kept),
+        test_patients=test_patients,
+        splits=tuple(splits[row] for row in kept),
     )
     made: Provenance = {
         "source": source.images.name,
@@ -120,9 +133,32 @@ def import_array(
         "patients": _ONE_PER_IMAGE
         if by_image
         else f"the column {source.patient_column}; no patient is on two sides",
-        "test_fraction": test_fraction,
+        "test": f"the rows of split {source.test_split}" if source.test_split else f"{test_fraction:g}",
+        "images_left_out_because_like_one_in_test": len(images) - len(kept),
     }
     return write_collection(out, collection, spread=spread, made=made)
+
+
+def _without_copies_of_the_test(
+    images: NDArray[np.uint8], patients: Sequence[str], in_test: NDArray[np.bool_]
+) -> list[int]:
+    """Return the rows of the test, and those of nobody in it that don't look like one of it."""
+    if not in_test.any():
+        raise DataError("no row is of the split that is to be the test")
+    greys = images.mean(axis=3) if images.ndim == 4 else images
+    pictures = (greys.astype(np.float32) * 257).astype(np.uint16)[:, None]
+    looks_N = np.array([look(picture) for picture in pictures], dtype=np.uint64)
+    copies = find_near_copies(looks_N, lambda row: pictures[row])
+    if not copies.complete:
+        raise DataError("too many images look alike to tell which of them are copies")
+    across = copies.pairs_P2[in_test[copies.pairs_P2[:, 0]] != in_test[copies.pairs_P2[:, 1]]]
+    like_test = {int(row) for row in across.ravel() if not in_test[row]}
+    test_patients = {patient for patient, test in zip(patients, in_test, strict=True) if test}
+    return [
+        row
+        for row, patient in enumerate(patients)
+        if in_test[row] or (row not in like_test and patient not in test_patients)
+    ]
 
 
 def _read_medmnist(npz: Path) -> tuple[NDArray[np.uint8], list[int], int]:

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from fed_common.config import ConfigTable, load_config
 from fed_common.proposal import EvaluationTable, PrivacyTable, StatisticsTable
+from fed_common.task import ModelName
 from fed_server.settings import QuorumTable, TrainingTable
 
 
@@ -21,9 +22,10 @@ class PolicyTable(ConfigTable):
 
 
 class Scenario(ConfigTable):
-    """A whole federation on one machine."""
+    """A whole federation on one machine; `model` takes the place of the task's own network."""
 
     name: str
+    model: ModelName | None = None
     quorum: QuorumTable
     training: TrainingTable
     privacy: PrivacyTable

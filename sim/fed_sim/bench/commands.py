@@ -23,8 +23,13 @@ from fed_sim.bench.cache import (
 from fed_sim.bench.ingest import Row, measure
 from fed_sim.bench.step import TARGETS, Measured
 from fed_sim.bench.step import measure as measure_steps
+from fed_sim.bench.utility_runs import run_benchmarks
+from fed_sim.bench.utility_table import Result, Results, lines
 
-app = typer.Typer(help="Measure speed on this machine, as ratios within one run.", no_args_is_help=True)
+app = typer.Typer(
+    help="Measure speed on this machine, as ratios within one run; and what privacy costs in accuracy.",
+    no_args_is_help=True,
+)
 
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figures there, as JSON.")]
 
@@ -85,6 +90,29 @@ def step(
         found.append(asdict(measured) | {"verdicts": verdicts})
     if json_file is not None:
         write_json(json_file, found)
+
+
+@app.command()
+def utility(
+    data: Annotated[Path, typer.Option(help="The folder of the public collections.")],
+    json_file: Annotated[Path, typer.Option("--json", help="Results so far; called again, it goes on.")],
+    sites: Annotated[int, typer.Option(min=1, help="How many hospitals.")] = 3,
+    runs: Annotated[
+        int, typer.Option(min=1, help="How often patients are dealt out and noise is drawn.")
+    ] = 3,
+) -> None:
+    """Train together, alone and pooled at epsilon infinity, 8, 3 and 1; judge on public test images."""
+    results = Results(json_file)
+
+    def told(row: Result) -> None:
+        Console().print(
+            f"{row.collection}, {row.sites} hospitals, run {row.run}, {row.arm} {row.hospital} "
+            f"epsilon {row.epsilon:g}: AUC {row.auc:.3f}, accuracy {row.accuracy:.3f}"
+        )
+
+    run_benchmarks(results, data=data, sites=sites, runs=runs, told=told)
+    for line in lines(results.rows):
+        typer.echo(line)
 
 
 def write_json(path: Path, figures: object) -> None:
