@@ -64,6 +64,43 @@ def test_a_test_fraction_that_is_none_is_refused(tmp_path: Path, fraction: float
         import_array(source, tmp_path / "out", spread=SPREAD, test_fraction=fraction)
 
 
+def write_split(folder: Path, *, splits: list[str], copies: dict[int, int]) -> ArraySource:
+    """Return images of one patient each; the copies are a little brighter."""
+    images = np.random.default_rng(0).integers(0, 200, (len(splits), 16, 16)).astype(np.uint8)
+    images = images.repeat(4, axis=1).repeat(4, axis=2)
+    for copy, original in copies.items():
+        images[copy] = images[original] + 20
+    np.savez(folder / "images.npz", images=images)
+    with (folder / "index.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("row", "cardiomegaly", "split"))
+        writer.writerows((row, row % 2, split) for row, split in enumerate(splits))
+    return ArraySource(
+        images=folder / "images.npz",
+        index=folder / "index.csv",
+        label_column="cardiomegaly",
+        test_split="test",
+    )
+
+
+def test_a_sources_own_test_stays_whole_and_what_looks_like_it_goes_to_no_hospital(tmp_path: Path) -> None:
+    splits = ["train"] * 12 + ["test"] * 8
+    source = write_split(tmp_path, splits=splits, copies={0: 12, 1: 13, 3: 2, 15: 14})
+
+    summary = import_array(source, tmp_path / "out", spread=SPREAD)
+
+    assert summary.public_test.num_images == 8
+    assert sum(site.num_images for site in summary.sites) == 12 - 2
+    assert summary.made["images_left_out_because_like_one_in_test"] == 2
+
+
+def test_a_test_split_that_no_row_is_of_is_refused(tmp_path: Path) -> None:
+    source = write_split(tmp_path, splits=["train"] * 4, copies={})
+
+    with pytest.raises(DataError, match="no row is of the split"):
+        import_array(source, tmp_path / "out", spread=SPREAD)
+
+
 def test_an_index_of_another_array_is_refused(tmp_path: Path) -> None:
     source = write_array(tmp_path, patients=["a", "b"], labels=["0", "1"])
     np.savez(source.images, images=np.zeros((3, 8, 8), np.uint8))

@@ -66,6 +66,17 @@ def frozen_features(
     return kept.features_NVD
 
 
+def keep_features(
+    model: FrozenThenHead,
+    images_NCHW: torch.Tensor,
+    normalisation: Normalisation,
+    features_NVD: torch.Tensor,
+) -> None:
+    """Keep what `frozen_features` would return, for a data set of pictures whose features are known."""
+    made_by = (type(model.features), normalisation, features_NVD.shape[1])
+    _kept[images_NCHW] = _Kept(made_by=made_by, features_NVD=features_NVD)
+
+
 @torch.no_grad()
 def _computed(
     features: nn.Module, images_NCHW: torch.Tensor, normalisation: Normalisation, views: int

@@ -96,7 +96,7 @@ def step(
 def utility(
     data: Annotated[Path, typer.Option(help="The folder of the public collections.")],
     json_file: Annotated[Path, typer.Option("--json", help="Results so far; called again, it goes on.")],
-    sites: Annotated[int, typer.Option(min=1, help="How many hospitals.")] = 3,
+    sites: Annotated[list[int], typer.Option(min=1, help="How many hospitals; may be repeated.")] = [3, 10],  # noqa: B006
     runs: Annotated[
         int, typer.Option(min=1, help="How often patients are dealt out and noise is drawn.")
     ] = 3,

@@ -35,6 +35,7 @@ from fed_server.config import FederationConfig, load_federation_config
 from fed_server.run_folder import RunFolder
 from fed_server.running import go_on
 from fed_server.settings import RunSettings
+from fed_sim.bench.known_features import KnownFeatures
 from fed_sim.consortium import found_consortium
 from fed_sim.loopback import LoopbackExchange
 from fed_sim.references import pool
@@ -75,6 +76,7 @@ def measure(
     folder: Path,
     *,
     rounds: Mapping[float, int],
+    known: KnownFeatures,
     wanted: Callable[[Arm, float, str], bool],
 ) -> Iterator[Trained]:
     """Yield each `wanted` model as it is trained, by arm, epsilon and hospital; `folder` must be new.
@@ -90,10 +92,16 @@ def measure(
     site_configs = {name: load_site_config(consortium.site_file(name)) for name in consortium.sites}
     datasets = {name: open_registered(site_config)[1] for name, site_config in site_configs.items()}
     everybody = config.settings.cohort
+    together = _pooled(list(datasets.values()))
+    for dataset in (*datasets.values(), together):
+        for images in (dataset.train, dataset.validation):
+            known.prepare(config.settings.model, images.images_NCHW)
+    if config.test_set is not None:
+        known.prepare(config.settings.model, config.test_set.images_NCHW)
     pooled = SiteTerms(name=everybody[0].name, patients=sum(site.patients for site in everybody))
     cohorts: list[tuple[Arm, str, tuple[SiteTerms, ...], Mapping[SiteName, SiteDataset]]] = [
         ("federated", "", everybody, datasets),
-        ("pooled", "", (pooled,), {pooled.name: _pooled(list(datasets.values()))}),
+        ("pooled", "", (pooled,), {pooled.name: together}),
         *[("local", str(site.name), (site,), datasets) for site in everybody],
     ]
     for arm, hospital, cohort, data in cohorts:

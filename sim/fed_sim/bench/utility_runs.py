@@ -3,10 +3,12 @@
 import math
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from fed_sim.bench.known_features import KnownFeatures
 from fed_sim.bench.utility import Arm, measure
 from fed_sim.bench.utility_table import Result, Results
 from fed_sim.hospitals import FederationSummary
@@ -14,8 +16,8 @@ from fed_sim.imports import ArraySource, import_array, import_medmnist
 from fed_sim.partition import Spread
 from fed_sim.scenario import gallery
 
-# Training alone is measured at so many hospitals of a run; ten would say the same and take longer.
-_ALONE = 3
+# Training alone is measured at the first hospital of each run, which has other patients each time.
+_ALONE = "hospital-1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +64,23 @@ BENCHMARKS = (
 
 
 def run_benchmarks(
-    results: Results, *, data: Path, sites: int, runs: int, told: Callable[[Result], None]
+    results: Results, *, data: Path, sites: Sequence[int], runs: int, told: Callable[[Result], None]
 ) -> None:
     """Measure what `results` lacks, run by run.
 
     Raises:
         DataError: a collection is missing.
     """
-    commit = _commit()
-    for benchmark in BENCHMARKS:
-        for run in range(1, runs + 1):
-            _run(results, benchmark, Spread(sites=sites, seed=run), data=data, commit=commit, told=told)
+    known = KnownFeatures()
+
+    def tell(row: Result) -> None:
+        results.add(row)
+        told(row)
+
+    for number in sites:
+        for benchmark in BENCHMARKS:
+            for run in range(1, runs + 1):
+                _run(results, benchmark, Spread(sites=number, seed=run), data=data, known=known, tell=tell)
 
 
 def _run(
@@ -81,13 +89,11 @@ def _run(
     spread: Spread,
     *,
     data: Path,
-    commit: str,
-    told: Callable[[Result], None],
+    known: KnownFeatures,
+    tell: Callable[[Result], None],
 ) -> None:
     def wanted(arm: Arm, epsilon: float, hospital: str) -> bool:
-        if arm == "local" and int(hospital.rpartition("-")[2]) > _ALONE:
-            return False
-        return not results.has(
+        return (arm != "local" or hospital == _ALONE) and not results.has(
             benchmark.name, spread.sites, spread.seed, arm=arm, epsilon=epsilon, hospital=hospital
         )
 
@@ -100,6 +106,7 @@ def _run(
             gallery(benchmark.scenario),
             folder / "federation",
             rounds=benchmark.rounds,
+            known=known,
             wanted=wanted,
         )
         for model in models:
@@ -116,12 +123,12 @@ def _run(
                 auc_high=auc.high,
                 accuracy=model.figures.accuracy,
                 test_patients=summary.public_test.num_patients,
-                commit=commit,
+                commit=_commit(),
             )
-            results.add(row)
-            told(row)
+            tell(row)
 
 
+@cache
 def _commit() -> str:
     """Return the commit of the code that runs, with a plus where it was changed since."""
     here = Path(__file__).parent

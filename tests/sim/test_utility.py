@@ -1,0 +1,111 @@
+"""The utility table says what its rows say, goes on where it was interrupted, and is that of federations."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from fed_sim.bench.known_features import KnownFeatures
+from fed_sim.bench.utility import ARMS, EPSILONS, Arm, measure
+from fed_sim.bench.utility_table import Result, Results, cell, lines
+from fed_sim.phantoms import write_phantoms
+from fed_sim.scenario import gallery
+
+
+def result(
+    *,
+    run: int = 1,
+    auc: float = 0.9,
+    accuracy: float = 0.8,
+    arm: Arm = "federated",
+    sites: int = 3,
+    hospital: str = "",
+) -> Result:
+    return Result(
+        collection="play",
+        sites=sites,
+        arm=arm,
+        epsilon=8.0,
+        hospital=hospital,
+        run=run,
+        auc=auc,
+        auc_low=auc - 0.02,
+        auc_high=auc + 0.02,
+        accuracy=accuracy,
+        test_patients=400,
+        commit="abc",
+    )
+
+
+def test_intervals_are_students_over_runs_and_the_tests_own() -> None:
+    figures = cell([result(run=1, auc=0.90), result(run=2, auc=0.92), result(run=3, auc=0.94)])
+
+    assert figures.auc == pytest.approx(0.92)
+    # Standard deviation 0.02; 4.303 is Student's 97.5 % point with 2 degrees of freedom.
+    assert figures.auc_over_runs == pytest.approx(4.303 * 0.02 / math.sqrt(3), rel=1e-3)
+    assert figures.auc_test.high - figures.auc_test.low == pytest.approx(0.04)
+    # 1.96 x sqrt(0.8 x 0.2 / 400)
+    assert figures.accuracy_test.high == pytest.approx(0.8 + 1.96 * 0.02, rel=1e-3)
+
+
+def test_hospitals_alone_are_averaged_before_runs_are_compared() -> None:
+    alone = [
+        result(run=run, arm="local", hospital=f"hospital-{number}", auc=0.8 + 0.1 * number)
+        for run in (1, 2)
+        for number in (0, 1)
+    ]
+
+    assert cell(alone).runs == 2
+    assert cell(alone).auc_over_runs == pytest.approx(0)
+    assert math.isnan(cell(alone[:2]).auc_over_runs)
+
+
+def test_results_are_on_disk_and_measured_once_pooled_ones_for_any_number_of_hospitals(
+    tmp_path: Path,
+) -> None:
+    Results(tmp_path / "a.json").add(result())
+    results = Results(tmp_path / "a.json")
+    results.add(result(arm="pooled"))
+
+    def has(sites: int, arm: Arm, epsilon: float = 8.0) -> bool:
+        return results.has("play", sites, 1, arm=arm, epsilon=epsilon, hospital="")
+
+    assert has(3, "federated") and has(10, "pooled")
+    assert not has(10, "federated") and not has(3, "federated", math.inf)
+
+
+def test_the_table_has_the_pooled_model_beside_every_number_of_hospitals() -> None:
+    rows = [result(), result(sites=10), result(arm="pooled", auc=0.95)]
+    table = list(lines(rows))
+
+    assert len(table) == 2 + 4
+    assert sum("| pooled | 8 | 0.950" in line for line in table) == 2
+    assert (
+        table[2]
+        == "| play | 3 | federated | 8 | 0.900 ± nan [0.880, 0.920] | 0.800 ± nan [0.761, 0.839] | 1 |"
+    )
+
+
+@pytest.mark.slow
+def test_a_federation_is_measured_together_alone_and_pooled(tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "hospitals", sites=2, seed=1, patients=(60, 60), test_patients=60)
+
+    def measured(folder: str, *arms: Arm) -> dict[tuple[Arm, str, float], float]:
+        models = measure(
+            tmp_path / "hospitals",
+            gallery("pneumonia"),
+            tmp_path / folder,
+            rounds=dict.fromkeys(EPSILONS, 1),
+            known=KnownFeatures(),
+            wanted=lambda arm, epsilon, hospital: epsilon in (math.inf, 8.0) and arm in arms,
+        )
+        return {(model.arm, model.hospital, model.epsilon): model.figures.loss for model in models}
+
+    first, again = measured("first", *ARMS), measured("again", "federated")
+
+    kinds: set[tuple[Arm, str]] = {("federated", ""), ("pooled", "")}
+    kinds |= {("local", "hospital-1"), ("local", "hospital-2")}
+    assert set(first) == {(*kind, epsilon) for kind in kinds for epsilon in (math.inf, 8.0)}
+    # Only noise makes two runs differ.
+    assert first["federated", "", math.inf] == again["federated", "", math.inf]
+    assert first["federated", "", 8.0] != again["federated", "", 8.0]
