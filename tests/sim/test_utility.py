@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fed_sim.bench.known_features import KnownFeatures
-from fed_sim.bench.utility import ARMS, EPSILONS, Arm, measure
+from fed_sim.bench.utility import EPSILONS, Arm, NoNoise, measure
 from fed_sim.bench.utility_table import Result, Results, cell, lines
 from fed_sim.phantoms import write_phantoms
 from fed_sim.scenario import gallery
@@ -89,23 +89,22 @@ def test_the_table_has_the_pooled_model_beside_every_number_of_hospitals() -> No
 @pytest.mark.slow
 def test_a_federation_is_measured_together_alone_and_pooled(tmp_path: Path) -> None:
     write_phantoms(tmp_path / "hospitals", sites=2, seed=1, patients=(60, 60), test_patients=60)
-
-    def measured(folder: str, *arms: Arm) -> dict[tuple[Arm, str, float], float]:
-        models = measure(
-            tmp_path / "hospitals",
-            gallery("pneumonia"),
-            tmp_path / folder,
-            rounds=dict.fromkeys(EPSILONS, 1),
-            known=KnownFeatures(),
-            wanted=lambda arm, epsilon, hospital: epsilon in (math.inf, 8.0) and arm in arms,
-        )
-        return {(model.arm, model.hospital, model.epsilon): model.figures.loss for model in models}
-
-    first, again = measured("first", *ARMS), measured("again", "federated")
+    models = measure(
+        tmp_path / "hospitals",
+        gallery("pneumonia"),
+        tmp_path / "federation",
+        rounds=dict.fromkeys(EPSILONS, 1),
+        known=KnownFeatures(),
+        wanted=lambda arm, epsilon, hospital: epsilon in (math.inf, 8.0),
+    )
 
     kinds: set[tuple[Arm, str]] = {("federated", ""), ("pooled", "")}
     kinds |= {("local", "hospital-1"), ("local", "hospital-2")}
-    assert set(first) == {(*kind, epsilon) for kind in kinds for epsilon in (math.inf, 8.0)}
-    # Only noise makes two runs differ.
-    assert first["federated", "", math.inf] == again["federated", "", math.inf]
-    assert first["federated", "", 8.0] != again["federated", "", 8.0]
+    assert {(model.arm, model.hospital, model.epsilon) for model in models} == {
+        (*kind, epsilon) for kind in kinds for epsilon in (math.inf, 8.0)
+    }
+
+
+def test_at_epsilon_infinity_nothing_is_added_and_patients_are_sampled_as_ever() -> None:
+    assert not NoNoise().gaussian(5, std=3.0).any()
+    assert 0 < NoNoise().poisson_mask(1000, rate=0.5).sum() < 1000
