@@ -27,7 +27,7 @@ from fed_sim.bench.utility_runs import run_benchmarks
 from fed_sim.bench.utility_table import Result, Results, lines
 
 app = typer.Typer(
-    help="Measure speed on this machine, as ratios within one run; and what privacy costs in accuracy.",
+    help="Measure speed on this machine, as ratios within one run; or what privacy costs in accuracy.",
     no_args_is_help=True,
 )
 
