@@ -29,6 +29,7 @@ from fed_common.messages import (
     seal,
     unseal,
 )
+from fed_common.metrics import EvaluationCounts
 from fed_common.models import ModelSpec, initial_parameters
 from fed_common.names import RunId, SiteName, digest_of
 from fed_common.plans import DpTerms, EvaluationTerms, SiteTerms, StatisticsTerms, Terms, TrainTerms
@@ -257,8 +258,10 @@ class ObedientSite:
             case TrainTerms():
                 values = np.full(NUM_PARAMETERS, self.value)
             case EvaluationTerms(bins=bins):
-                values = np.zeros(2 * bins)
-                values[[1, -2]] = 50.0
+                negatives_B, positives_B = np.zeros((2, bins))
+                negatives_B[1] = positives_B[-2] = 500.0
+                counts = EvaluationCounts(negatives_B=negatives_B, positives_B=positives_B, noise_std=0.0)
+                values = counts.to_vector()
             case StatisticsTerms(classes=classes, bins=bins):
                 # 3 healthy ones for each sick one, all pictures grey of either 1/4 or 3/4.
                 values = np.zeros(classes + bins)

@@ -1,4 +1,4 @@
-"""Measures the shared model on a site's own patients and releases only a noised histogram of their scores."""
+"""Measures the shared model on a site's own patients and releases only noised counts of their scores."""
 
 from torch import nn
 
@@ -18,10 +18,10 @@ def release_counts(
     positive: int,
     randomness: Randomness,
 ) -> EvaluationCounts:
-    """Return the noised histogram of patients' scores.
+    """Return the noised counts of patients by score, as the coordinator will read them.
 
-    A patient's score is the mean over the patient's images and adds 1 to one bin, so that the noise's
-    standard deviation in patients is the noise multiplier (privacy rule 16).
+    A patient's score is the mean over the patient's images and falls into one bin, which moves the released
+    vector by 1 at most, so that the noise's standard deviation is the noise multiplier (privacy rule 16).
     """
     scores_N, positive_N = by_patient(
         positive_scores(

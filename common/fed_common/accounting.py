@@ -17,6 +17,7 @@ from dp_accounting.pld.privacy_loss_distribution import (
     from_mixture_gaussian_mechanism,
 )
 from dp_accounting.rdp import compute_epsilon
+from scipy.special import log_ndtr, ndtr
 
 from fed_common import renyi
 from fed_common.errors import ConfigError, PrivacyError
@@ -169,6 +170,20 @@ def calibrate_noise(
         else:
             low = middle
     return math.ceil(high * 1000) / 1000
+
+
+def gaussian_noise(*, epsilon: float, delta: float) -> float:
+    """Return the noise with which a single release over all patients spends `epsilon` at `delta`.
+
+    Source: Balle and Wang (2018), arXiv 1805.06530, theorem 8, with sensitivity 1.
+    """
+    low, high = 1e-3, 1e6
+    while high / low > 1 + 1e-9:
+        noise = math.sqrt(low * high)
+        inside = float(ndtr(1 / (2 * noise) - epsilon * noise))
+        outside = math.exp(epsilon + float(log_ndtr(-1 / (2 * noise) - epsilon * noise)))
+        low, high = (low, noise) if inside - outside <= delta else (noise, high)
+    return high
 
 
 def checked_epsilon(epsilon: float, *, accountant: str) -> float:

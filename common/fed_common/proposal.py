@@ -3,6 +3,7 @@
 Both sides read it the same way: the coordinator to calibrate the noise, a site to know what joining costs.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,13 @@ from fed_common.accounting import (
     Spend,
     calibrate_noise,
     charged_epsilon,
+    gaussian_noise,
 )
 from fed_common.config import ConfigTable, load_config
 from fed_common.errors import ConfigError
+
+# What sites ask of counts at least, unless their policies say otherwise.
+_USUAL_FLOOR = 1.0
 
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -50,11 +55,16 @@ class PrivacyTable(ConfigTable):
 
 
 class EvaluationTable(ConfigTable):
-    """How often the sites measure the model, and how much noise hides each patient in the counts."""
+    """How often the sites measure the model, and how much noise hides each patient in the counts.
+
+    Unless the noise is given, it follows from `share`: how much of the run's budget all its evaluations
+    together may take. The rarer they are, the more each tells.
+    """
 
     every: PositiveInt = 5
-    noise_multiplier: Annotated[float, Field(ge=MIN_NOISE_MULTIPLIER)] = 4.0
-    bins: Annotated[int, Field(ge=2, le=1000, multiple_of=2)] = 10
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    noise_multiplier: Annotated[float, Field(ge=MIN_NOISE_MULTIPLIER)] | None = None
+    bins: Annotated[int, Field(ge=2, le=1000, multiple_of=2)] = 20
 
 
 class StatisticsTable(ConfigTable):
@@ -77,6 +87,23 @@ class Proposal:
         """Tell whether the sites measure the model of this round; the last one always is."""
         return round_number % self.evaluation.every == 0 or round_number == self.schedule.rounds
 
+    @property
+    def evaluation_noise(self) -> float:
+        """Return the noise of each evaluation's counts, in patients.
+
+        Gaussian releases add up by the squares of 1 / noise, so that k of them with sqrt(k / share) times the
+        noise of a single one that takes everything take `share` of it.
+        """
+        if self.evaluation.noise_multiplier is not None:
+            return self.evaluation.noise_multiplier
+        everything = gaussian_noise(epsilon=self.privacy.epsilon, delta=self.privacy.delta)
+        noise = everything * math.sqrt(self._num_evaluations / self.evaluation.share)
+        return math.ceil(1000 * max(noise, _USUAL_FLOOR)) / 1000
+
+    @property
+    def _num_evaluations(self) -> int:
+        return sum(self.evaluates_after(number) for number in range(1, self.schedule.rounds + 1))
+
     def training(self, noise_multiplier: float, *, rounds: int | None = None) -> Spend:
         """Return the training of all rounds, or of so many, with this noise."""
         return Spend(
@@ -87,12 +114,7 @@ class Proposal:
 
     def evaluations(self) -> Spend:
         """Return all evaluations of the run."""
-        rounds = range(1, self.schedule.rounds + 1)
-        return Spend(
-            noise_multiplier=self.evaluation.noise_multiplier,
-            sampling_rate=1.0,
-            steps=sum(self.evaluates_after(number) for number in rounds),
-        )
+        return Spend(noise_multiplier=self.evaluation_noise, sampling_rate=1.0, steps=self._num_evaluations)
 
     def gathering(self) -> Spend | None:
         """Return the release of statistics, None if none is asked for."""

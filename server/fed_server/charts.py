@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fed_common.metrics import Estimate
+from fed_common.noised_figures import Reliability
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
@@ -100,6 +101,23 @@ def draw_comparison(bars: Sequence[Bar]) -> str:
         axes.set_yticks(range(len(bars)), [_shortened(bar.name) for bar in bars])
         axes.set_ylim(len(bars) - 0.5, -0.5)
         axes.grid(visible=False)
+        return _to_svg(figure)
+
+
+def draw_reliability(groups: Sequence[Reliability]) -> str:
+    """Return how many of the patients with like scores are positive; on the diagonal, as many as they say."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(3.3, 2.2))
+        axes = figure.add_subplot()
+        ink = _INKS["federated"]
+        axes.plot([0, 1], [0, 1], color=_INKS["text"], linestyle=":", linewidth=1.3)
+        for group in groups:
+            share = group.positive
+            axes.plot([group.score] * 2, [share.low, share.high], color=ink, linewidth=2.2)
+            axes.plot([group.score], [share.value], color=ink, marker="o", markersize=5.5)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_xlabel("mean score of a fifth of the scale")
         return _to_svg(figure)
 
 

@@ -179,9 +179,10 @@ class _RunSoFar:
             yield f"test AUC {_estimate(event.test.auc)}"
             yield f"accuracy {event.test.accuracy:.3f}"
             yield f"loss {event.test.loss:.3f}"
-        for figures in event.federated:
-            if figures.site is None:
-                yield f"at the sites AUC {_estimate(figures.auc) if figures.auc else 'hidden by noise'}"
+        for row in event.federated:
+            if row.site is None:
+                auc = row.figures.auc
+                yield f"at the sites AUC {_estimate(auc) if auc else 'hidden by noise'}"
         if self.privacy:
             worst = max(self.privacy.values(), key=lambda stated: stated.epsilon)
             yield f"epsilon up to {worst.epsilon:.2f} at delta {worst.delta:g} per {worst.unit}"

@@ -15,8 +15,8 @@ from fed_common.audit import Release
 from fed_common.errors import MalformedMessageError
 from fed_common.files import append_durably
 from fed_common.messages import PrivacyStatement
-from fed_common.metrics import Estimate
 from fed_common.names import Digest, RunId, SiteName
+from fed_common.noised_figures import NoisedFigures
 from fed_common.plans import Normalisation, Phase, TrainTerms
 from fed_common.scoring import TestFigures
 from fed_common.task import Task
@@ -111,11 +111,10 @@ class StatisticsGathered:
 
 @dataclass(frozen=True, kw_only=True)
 class SiteFigures:
-    """Figures from noised counts; None where the noise hides too much. `site` is None for all together."""
+    """Figures from noised counts; `site` is None for all together."""
 
     site: SiteName | None
-    auc: Estimate | None
-    accuracy: Estimate | None
+    figures: NoisedFigures
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from fed_common.checkpoint import SitePrivacy
 from fed_common.messages import PrivacyStatement, RoundPlan
 from fed_common.metrics import EvaluationCounts
 from fed_common.names import SiteName
+from fed_common.noised_figures import noised_figures
 from fed_server.journal import SiteAnswered, SiteFailed, SiteFigures
 from fed_server.rounds import RoundOutcome
 from fed_server.screening import SiteFailure, SiteReply
@@ -33,7 +34,7 @@ def figures_of(counts: Mapping[SiteName, EvaluationCounts]) -> tuple[SiteFigures
     for other in others:
         total = total + other
     rows: list[tuple[SiteName | None, EvaluationCounts]] = [(None, total), *sorted(counts.items())]
-    return tuple(SiteFigures(site=site, auc=c.auc(), accuracy=c.accuracy()) for site, c in rows)
+    return tuple(SiteFigures(site=site, figures=noised_figures(c)) for site, c in rows)
 
 
 def as_event(plan: RoundPlan, reply: SiteReply) -> SiteAnswered | SiteFailed:

@@ -19,9 +19,10 @@ from fed_common.files import write_atomically
 from fed_common.messages import PrivacyStatement
 from fed_common.metrics import Estimate
 from fed_common.names import SiteName
+from fed_common.noised_figures import AT_SENSITIVITY, AT_SPECIFICITY, NoisedFigures
 from fed_common.reference import Reference, References
 from fed_common.scoring import TestFigures
-from fed_server.charts import Bar, Role, draw_comparison, draw_curve, draw_greys, exactly
+from fed_server.charts import Bar, Role, draw_comparison, draw_curve, draw_greys, draw_reliability, exactly
 from fed_server.journal import (
     ModelReleased,
     PhaseAsked,
@@ -32,7 +33,6 @@ from fed_server.journal import (
     RunStarted,
     SiteAnswered,
     SiteFailed,
-    SiteFigures,
     StatisticsGathered,
     WaitingForSites,
 )
@@ -52,7 +52,7 @@ def render_report(events: Sequence[RunEvent], references: References | None) -> 
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(figure="{:.3f}".format, interval=_interval, signed=_signed)
+    environment.filters.update(figure=_figure, interval=_interval, signed=_signed)
     template = resources.files("fed_server").joinpath("report.html.jinja").read_text(encoding="utf-8")
     started = [event for event in events if isinstance(event, RunStarted)]
     story = _Story(started=started[-1], events=events) if started else None
@@ -64,6 +64,8 @@ def render_report(events: Sequence[RunEvent], references: References | None) -> 
         greys=_greys(story.statistics) if story else {},
         model_file=MODEL_FILE,
         manifest_file=MANIFEST_FILE,
+        at_specificity=AT_SPECIFICITY,
+        at_sensitivity=AT_SENSITIVITY,
     )
 
 
@@ -112,9 +114,9 @@ class _Story:
         """Return the last round that the sites measured."""
         return next((self.published[n] for n in sorted(self.published, reverse=True) if self.pooled(n)), None)
 
-    def pooled(self, number: int) -> SiteFigures | None:
+    def pooled(self, number: int) -> NoisedFigures | None:
         """Return the figures of all sites together after one round."""
-        return next((figures for figures in self.published[number].federated if figures.site is None), None)
+        return next((row.figures for row in self.published[number].federated if row.site is None), None)
 
     @property
     def privacy(self) -> dict[SiteName, PrivacyStatement]:
@@ -213,6 +215,9 @@ def _charts(story: _Story, comparison: _Comparison) -> dict[str, str]:
     charts: dict[str, str] = {
         name: draw_curve(points, levels.get(name, {})) for name, points in curves.items() if len(points) > 1
     }
+    measured = story.last_measured
+    if measured and (pooled := story.pooled(measured.round)) and pooled.reliability:
+        charts["reliability"] = draw_reliability(pooled.reliability)
     if comparison.federated:
         charts["comparison"] = draw_comparison(comparison.bars(comparison.federated))
     return charts
@@ -230,8 +235,13 @@ def _greys(statistics: StatisticsGathered | None) -> dict[SiteName, str]:
     }
 
 
+def _figure(value: float) -> str:
+    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
 def _interval(estimate: Estimate) -> str:
-    return f"{estimate.low:.3f}\N{EN DASH}{estimate.high:.3f}"
+    joint = " to " if estimate.low < 0 else "\N{EN DASH}"  # a dash beside a minus sign can't be read
+    return f"{estimate.low:.3f}{joint}{estimate.high:.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _signed(difference: float) -> str:

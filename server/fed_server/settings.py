@@ -106,7 +106,7 @@ class RunSettings:
 
     def evaluation_terms(self) -> EvaluationTerms:
         """Return what one evaluation asks of a site."""
-        return EvaluationTerms(noise_multiplier=self.evaluation.noise_multiplier, bins=self.evaluation.bins)
+        return EvaluationTerms(noise_multiplier=self.proposal.evaluation_noise, bins=self.evaluation.bins)
 
     def train_terms(self) -> TrainTerms:
         """Return what one round asks of a site, with the noise calibrated once for the whole run.

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from tests.client.fake_randomness import FakeRandomness
 from tests.fakes import EVALUATE, FIRST_P, MODEL, images_of, several_labels_of
@@ -25,11 +26,11 @@ def counts_of(images: LabelledImages, randomness: Randomness) -> np.ndarray[tupl
 
 def test_each_patient_is_counted_once_under_its_own_truth() -> None:
     counts = release_counts(NETWORK, images_of(10), EVALUATE, positive=1, randomness=FakeRandomness())
-    assert (counts.negatives_B.sum(), counts.positives_B.sum()) == (5, 5)
+    assert (counts.negatives_B.sum(), counts.positives_B.sum()) == pytest.approx((5, 5))
     assert counts.noise_std == 4.0
 
 
-def test_a_patient_with_many_images_moves_one_bin_by_one() -> None:
+def test_a_patient_with_many_images_counts_once() -> None:
     once = images_of(4)
     often = LabelledImages(
         images_NCHW=torch.cat([once.images_NCHW, once.images_NCHW[3:].repeat(9, 1, 1, 1)]),
@@ -37,12 +38,13 @@ def test_a_patient_with_many_images_moves_one_bin_by_one() -> None:
         patients_N=torch.cat([once.patients_N, torch.full((9,), 3)]),
         num_patients=4,
     )
-    assert np.array_equal(counts_of(often, FakeRandomness()), counts_of(once, FakeRandomness()))
+    assert counts_of(often, FakeRandomness()) == pytest.approx(counts_of(once, FakeRandomness()))
 
 
-def test_one_patient_more_changes_one_count_by_one() -> None:
+def test_one_patient_more_moves_what_is_released_by_one_at_most() -> None:
     more, fewer = (counts_of(images_of(8, seed=5), FakeRandomness()), counts_of(first_7(), FakeRandomness()))
-    assert sorted(np.abs(more - fewer))[-2:] == [0.0, 1.0]
+    # As far as the root's shortest column, that of the last bin, which has one entry.
+    assert 0.5 < np.linalg.norm(more - fewer) <= 1 + 1e-9
 
 
 def first_7() -> LabelledImages:
@@ -70,7 +72,7 @@ def test_a_broken_model_gives_counts_and_no_number_of_its_own() -> None:
         for parameter in broken.parameters():
             parameter.fill_(torch.nan)
     counts = release_counts(broken, images_of(10), EVALUATE, positive=1, randomness=FakeRandomness())
-    assert counts.to_vector()[[0, 10]].tolist() == [5.0, 5.0]
+    assert (counts.negatives_B[0], counts.positives_B[0]) == pytest.approx((5.0, 5.0))
 
 
 def test_with_several_labels_only_the_positive_class_counts() -> None:
@@ -80,10 +82,10 @@ def test_with_several_labels_only_the_positive_class_counts() -> None:
     images = several_labels_of(12)
     counts = release_counts(network, images, EVALUATE, positive=1, randomness=FakeRandomness())
     logits_NK = network(images.images_NCHW).detach()
-    assert counts.positives_B.sum() == images.labels_N[:, 1].sum()
+    assert counts.positives_B.sum() == pytest.approx(float(images.labels_N[:, 1].sum()))
     bins_N = (torch.sigmoid(logits_NK[:, 1]) * EVALUATE.bins).long()
     both = counts.negatives_B + counts.positives_B
-    assert np.array_equal(both, np.bincount(bins_N.numpy(), minlength=EVALUATE.bins))
+    assert both == pytest.approx(np.bincount(bins_N.numpy(), minlength=EVALUATE.bins), abs=1e-4)
 
 
 def test_the_model_sees_images_by_the_plans_normalisation() -> None:
@@ -91,5 +93,5 @@ def test_the_model_sees_images_by_the_plans_normalisation() -> None:
     images = images_of(40)
     seen = replace(images, images_NCHW=model_input(images.images_NCHW, bright.normalisation))
     counts = release_counts(NETWORK, images, bright, positive=1, randomness=FakeRandomness())
-    assert np.array_equal(counts.to_vector(), counts_of(seen, FakeRandomness()))
-    assert not np.array_equal(counts.to_vector(), counts_of(images, FakeRandomness()))
+    assert counts.to_vector() == pytest.approx(counts_of(seen, FakeRandomness()))
+    assert counts.to_vector() != pytest.approx(counts_of(images, FakeRandomness()))

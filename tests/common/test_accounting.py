@@ -19,6 +19,7 @@ from fed_common.accounting import (
     Spend,
     calibrate_noise,
     charged_epsilon,
+    gaussian_noise,
     merge,
 )
 from fed_common.errors import ConfigError, MalformedMessageError, PrivacyError
@@ -90,6 +91,12 @@ def test_a_ledger_with_images_drawn_singly_is_charged_by_renyi() -> None:
 @pytest.mark.parametrize(("releases", "noise"), [(1, 3.73), (5, 8.3), (20, 16.7)])
 def test_counts_need_the_known_noise_for_epsilon_1(releases: int, noise: float) -> None:
     assert PldAccountant().epsilon([spend(noise, steps=releases)], 1e-5) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 1.0, 8.0])
+def test_the_noise_of_a_single_release_is_what_the_accountants_say(epsilon: float) -> None:
+    noise = gaussian_noise(epsilon=epsilon, delta=1e-5)
+    assert PldAccountant().epsilon([spend(noise)], 1e-5) == pytest.approx(epsilon, rel=0.002)
 
 
 def test_a_mechanism_that_is_not_known_is_refused() -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from fed_common.errors import DataError
-from fed_common.metrics import EvaluationCounts, exact_auc
+from fed_common.metrics import EvaluationCounts, exact_auc, root_of_running_sums
 
 # P(positive > negative) for scores N(0, 1) and N(1, 1): Phi(1 / sqrt(2)).
 TRUE_AUC = 0.7602
@@ -40,65 +40,48 @@ def test_the_exact_interval_holds_the_truth_about_95_times_in_100() -> None:
     assert 0.91 <= held <= 0.98
 
 
-def test_counts_in_many_bins_give_the_exact_auc() -> None:
-    scores_N, positive_N = scores_of(np.random.default_rng(2), 200)
-    counted = EvaluationCounts.of_scores(scores_N, positive_N, bins=1000).auc()
-    assert counted is not None
-    assert counted.value == pytest.approx(exact_auc(scores_N, positive_N).value, abs=0.002)
-
-
-def test_healthy_and_sick_in_one_bin_are_ties_and_count_one_half() -> None:
-    # By hand: 3 x 1 pairs won, 1 x 1 + 3 x 3 tied of 4 x 4 pairs, the rest lost.
-    counts = EvaluationCounts(
-        negatives_B=np.array([3.0, 1.0]), positives_B=np.array([3.0, 1.0]), noise_std=0.0
-    )
-    auc = counts.auc()
-    assert auc is not None and auc.value == (3 + (1 + 9) / 2) / 16
-
-
-def test_accuracy_is_the_share_on_the_right_side_of_one_half() -> None:
-    counts = EvaluationCounts(
-        negatives_B=np.array([3.0, 2.0]), positives_B=np.array([1.0, 4.0]), noise_std=0.0
-    )
-    accuracy = counts.accuracy()
-    assert accuracy is not None and accuracy.value == 0.7
-
-
-def noised(counts: EvaluationCounts, std: float, rng: np.random.Generator) -> EvaluationCounts:
-    vector = counts.to_vector()
-    return EvaluationCounts.from_vector(vector + rng.normal(0, std, vector.size), noise_std=std)
-
-
-def test_the_noised_interval_holds_the_truth() -> None:
-    rng = np.random.default_rng(3)
-    held = 0
-    for _ in range(300):
-        counts = noised(EvaluationCounts.of_scores(*scores_of(rng, 150), bins=20), 4.0, rng)
-        estimate = counts.auc()
-        assert estimate is not None
-        held += estimate.low <= TRUE_AUC <= estimate.high
-    assert held >= 0.9 * 300
-
-
 def test_counts_of_two_sites_add_up_and_so_do_their_noises() -> None:
     one = EvaluationCounts(negatives_B=np.ones(2), positives_B=np.zeros(2), noise_std=3.0)
     other = EvaluationCounts(negatives_B=np.ones(2), positives_B=np.full(2, 5.0), noise_std=4.0)
     total = one + other
-    assert total.to_vector().tolist() == [2.0, 2.0, 5.0, 5.0]
+    assert [*total.negatives_B, *total.positives_B] == [2.0, 2.0, 5.0, 5.0]
     assert total.noise_std == 5.0
 
 
-@pytest.mark.parametrize("patients", [0.0, 10.0, -10.0])
-def test_no_figure_is_given_where_the_noise_drowns_the_patients(patients: float) -> None:
+@pytest.mark.parametrize(("patients", "show"), [(100.0, True), (10.0, False), (0.0, False), (-100.0, False)])
+def test_patients_are_told_from_the_noise_around_none(patients: float, show: bool) -> None:
     counts = EvaluationCounts(
         negatives_B=np.full(10, patients / 10), positives_B=np.full(10, patients / 10), noise_std=4.0
     )
-    assert counts.auc() is None
-    assert counts.accuracy() is None
+    assert counts.show_patients() == show
+
+
+@pytest.mark.parametrize("bins", [2, 10, 1000])
+def test_the_root_of_running_sums_applied_twice_is_running_sums(bins: int) -> None:
+    root_BB = root_of_running_sums(bins)
+    squared_BB = root_BB @ root_BB
+    assert squared_BB / squared_BB[0, 0] == pytest.approx(np.tril(np.ones((bins, bins))))
+    # One patient, in one bin, moves what is released by 1 at most.
+    assert np.linalg.norm(root_BB, axis=0).max() == pytest.approx(1.0)
+
+
+def test_what_was_released_gives_the_counts_back() -> None:
+    counts = EvaluationCounts(
+        negatives_B=np.array([3.0, 0.0, 2.0]), positives_B=np.array([0.0, 1.0, 7.0]), noise_std=0.0
+    )
+    again = EvaluationCounts.from_vector(counts.to_vector(), noise_std=0.0)
+    assert again.negatives_B == pytest.approx(counts.negatives_B)
+    assert again.positives_B == pytest.approx(counts.positives_B)
+
+
+def test_all_patients_together_carry_less_noise_than_the_bins_summed_up() -> None:
+    none = EvaluationCounts(negatives_B=np.zeros(20), positives_B=np.zeros(20), noise_std=1.0)
+    totals = none.noised(np.zeros((4000, 20)), np.random.default_rng(4)).sum(axis=1)
+    assert totals.std() < 2.0 < 20**0.5
 
 
 @pytest.mark.parametrize(("score", "bin_number"), [(0.0, 0), (0.0999, 0), (0.1, 1), (0.9999, 9), (1.0, 9)])
 def test_every_score_falls_into_one_bin(score: float, bin_number: int) -> None:
     counts = EvaluationCounts.of_scores(np.array([score]), np.array([True]), bins=10)
     assert np.flatnonzero(counts.positives_B).tolist() == [bin_number]
-    assert counts.to_vector().sum() == 1
+    assert counts.negatives_B.sum() + counts.positives_B.sum() == 1

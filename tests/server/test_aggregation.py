@@ -76,10 +76,16 @@ def test_the_largest_allowed_sum_does_not_wrap_around() -> None:
 
 def test_histograms_stay_apart_by_site_and_know_their_noise() -> None:
     opened = CountsBySite(partial(EvaluationCounts.from_vector, noise_std=4.0)).open(plan_of(EVALUATE))
-    opened.fold(contribution(NORTH, np.array([1.0, 2.0, 3.0, 4.0])))
-    opened.fold(contribution(EAST, np.array([0.5, 0.0, 0.0, -0.5])))
+    opened.fold(contribution(NORTH, released([1.0, 2.0], [3.0, 4.0])))
+    opened.fold(contribution(EAST, released([0.5, 0.0], [0.0, -0.5])))
     counts = opened.close()
     assert counts.keys() == {NORTH, EAST}
-    assert counts[NORTH].negatives_B.tolist() == [1.0, 2.0]
-    assert counts[EAST].positives_B.tolist() == [0.0, -0.5]
+    assert counts[NORTH].negatives_B == pytest.approx([1.0, 2.0])
+    assert counts[EAST].positives_B == pytest.approx([0.0, -0.5])
     assert counts[EAST].noise_std == 4.0
+
+
+def released(negatives: list[float], positives: list[float]) -> NDArray[np.float64]:
+    return EvaluationCounts(
+        negatives_B=np.array(negatives), positives_B=np.array(positives), noise_std=0.0
+    ).to_vector()

@@ -51,8 +51,8 @@ def test_the_figures_are_those_of_the_sites_counts(run: Run) -> None:
     assert first.federated == ()  # every second round
     assert [row.site for row in second.federated] == [None, EAST, NORTH, SOUTH]
     for row in second.federated:
-        assert row.auc is not None and row.auc.value == 1.0
-        assert row.accuracy is not None and row.accuracy.value == 1.0
+        assert row.figures.auc is not None and row.figures.auc.value == pytest.approx(1.0)
+        assert row.figures.accuracy is not None and row.figures.accuracy.value == pytest.approx(1.0)
     assert second.test is not None and second.test == run.chain()[-1].manifest.test
 
 

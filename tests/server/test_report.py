@@ -97,7 +97,7 @@ def test_curves_show_both_references() -> None:
 
     names = [element.text for element in ElementTree.fromstring(comparison).iter() if element.text]
     assert {"federated, private", "local-only, mean", *(m.label for m in REFERENCES.models)} <= set(names)
-    assert len(curves) == 4
+    assert len(curves) == 5
     for curve in curves[:3]:
         assert {"var(--federated)", "var(--pooled)", "var(--local)"} <= set(
             re.findall(r"var\(--\w+\)", curve)
@@ -124,14 +124,22 @@ def test_without_a_test_set_no_exact_figure_and_no_exact_curve_is_shown() -> Non
 
     assert "No public test set was held" in page
     assert "Round by round" not in page
-    assert len(drawings_of(page)) == 1  # the noised AUC at the sites
+    assert len(drawings_of(page)) == 2  # reliability and AUC at the sites, both noised
     assert "all together 0.872 0.822-0.922" in Reader(page).text
 
 
 def test_figures_that_noise_hides_are_called_hidden() -> None:
     text = finished_text()
 
-    assert "hillside noise hides it 0.792 0.692-0.892 lakeview noise hides it noise hides it" in text
+    hidden = "noise hides it"
+    assert f"hillside {hidden} 0.792 0.692-0.892 {hidden}" in text
+    assert f"lakeview {' '.join([hidden] * 6)}" in text
+
+
+def test_figures_at_the_sites_stand_with_their_intervals() -> None:
+    together = "all together 0.872 0.822-0.922 0.812 0.772-0.852 0.692 0.592-0.792 0.672 0.562-0.782"
+
+    assert f"{together} -0.030 -0.050 to -0.010 0.050 0.020-0.080" in finished_text()
 
 
 def test_no_epsilon_is_shown_without_what_it_means() -> None:

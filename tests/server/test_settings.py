@@ -6,7 +6,7 @@ import pytest
 from tests.fakes import COHORT, TASK
 
 from fed_client.prv import PrvAccountant
-from fed_common.accounting import Spend
+from fed_common.accounting import Spend, gaussian_noise
 from fed_common.errors import ConfigError
 from fed_common.plans import SiteTerms, StatisticsTerms
 from fed_common.proposal import EvaluationTable, PrivacyTable, StatisticsTable
@@ -62,6 +62,17 @@ def test_a_given_noise_must_keep_within_epsilon() -> None:
     too_little = PrivacyTable(epsilon=6.0, sampling_rate=1.0, noise_multiplier=2.0)
     with pytest.raises(ConfigError, match="noise_multiplier"):
         replace(SETTINGS, privacy=too_little).train_terms()
+
+
+@pytest.mark.parametrize("every", [1, 5])
+def test_evaluations_take_their_share_however_many_they_are(every: int) -> None:
+    shared = replace(SETTINGS, evaluation=EvaluationTable(every=every, share=0.25))
+    evaluations = shared.proposal.evaluations()
+    everything = gaussian_noise(epsilon=6.0, delta=1e-5)
+    assert evaluations.steps == 5 // every
+    taken = evaluations.steps / evaluations.noise_multiplier**2
+    assert taken == pytest.approx(0.25 / everything**2, rel=0.001)
+    assert shared.evaluation_terms().noise_multiplier == evaluations.noise_multiplier
 
 
 def test_the_last_round_is_always_evaluated() -> None:
