@@ -48,7 +48,7 @@ def test_several_steps_per_round_leave_one_claim() -> None:
 def test_options_replace_what_a_file_says() -> None:
     options = {"rounds": 2, "steps": 3, "noise": 4, "images": 1, "patients": 50, "budget": 3}
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    ran = CliRunner().invoke(app, ["plan", "pneumonia", *words, "--json"], catch_exceptions=False)
+    ran = CliRunner().invoke(app, ["plan", "phantoms", *words, "--json"], catch_exceptions=False)
     made = json.loads(ran.stdout)
     assert (made["cost"]["steps"], made["cost"]["noise_multiplier"]) == (6, 4.0)
     assert (made["outlook"]["budget"], made["fits"], len(made["sites"])) == (3.0, True, 1)
