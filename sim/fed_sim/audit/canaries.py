@@ -89,10 +89,19 @@ def patients_with(
 
 def scores(sum_P: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return how far the sum of clipped gradients goes in each canary's own direction (I)."""
-    weights_KI = sum_P[-(2 * NUM_CANARIES + 2) : -2].reshape(2, NUM_CANARIES)
-    away_I = (weights_KI[0] - weights_KI[1]) / np.sqrt(2)  # of class 1; the gradient is p - label
+    away_I = last_layer(sum_P) / np.sqrt(2)
     signed_I: NDArray[np.float64] = np.where(np.arange(NUM_CANARIES) % 2 == 1, away_I, -away_I)
     return signed_I
+
+
+def last_layer(sum_P: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the gradient at the weights of each feature, for class 0 less that for class 1.
+
+    That is the feature of an image of class 1, as the gradient at logits is probabilities less the label.
+    """
+    weights_KI = sum_P[-(2 * NUM_CANARIES + 2) : -2].reshape(2, NUM_CANARIES)
+    difference_I: NDArray[np.float64] = weights_KI[0] - weights_KI[1]
+    return difference_I
 
 
 def noise_only(sum_P: NDArray[np.float64]) -> NDArray[np.float64]:

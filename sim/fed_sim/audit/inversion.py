@@ -24,7 +24,7 @@ from fed_common.metrics import Estimate
 from fed_common.models import build_model
 from fed_sim.anatomy import GRID, draw_body
 from fed_sim.audit.asking import ask, train_terms
-from fed_sim.audit.canaries import SPEC
+from fed_sim.audit.canaries import SPEC, last_layer
 from fed_sim.audit.hospital import SiteParts
 from fed_sim.audit.readings import ONE_STEP, WithoutNoise
 
@@ -68,8 +68,7 @@ def _rebuilt(parts: SiteParts, grey_HW: NDArray[np.float64]) -> NDArray[np.float
         num_patients=1,
     )
     (told,) = ask(parts, patient, parameters_P=transparent_parameters(), terms=train_terms(ONE_STEP))
-    rows = told.sum_P[-(2 * 64 * _CELLS**2 + 2) : -2].reshape(2, 64, _CELLS, _CELLS)
-    features_CRQ = rows[0] - rows[1]
+    features_CRQ = last_layer(told.sum_P).reshape(-1, _CELLS, _CELLS)
     # The same window is seen by several shifts and cells; with noise, their mean is better than one.
     sum_HW, count_HW = np.zeros((2, _SEEN, _SEEN))
     for channel, (down, across) in enumerate(_shifts()):

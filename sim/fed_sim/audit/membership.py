@@ -20,6 +20,7 @@ from fed_client.dataset import LabelledImages
 from fed_common import seeds
 from fed_common.audit import Attack
 from fed_common.layout import load_flat
+from fed_common.messages import PrivacyStatement
 from fed_common.metrics import Estimate, exact_auc
 from fed_common.models import build_model, initial_parameters
 from fed_common.plans import DpTerms
@@ -41,27 +42,27 @@ Members = NDArray[np.bool_]
 
 def infer_membership(parts: SiteParts) -> tuple[Attack, ...]:
     """Return how well both attacks tell members from others, against what the site's epsilon allows."""
-    protected_MN, members_MN, claims = _confidences(parts)
+    members_MN = _members()
+    protected_MN, claimed = _confidences(parts, members_MN)
     off = replace(parts, randomness=WithoutNoise(parts.randomness))
-    unprotected_MN, others_MN, _ = _confidences(off)
-    epsilon, delta = claims
+    unprotected_MN, _ = _confidences(off, members_MN)
     attacks = []
     for name, attack in (("loss", _by_loss), ("likelihood ratio", _by_likelihood_ratio)):
-        on, without = attack(protected_MN, members_MN), attack(unprotected_MN, others_MN)
+        on, without = attack(protected_MN, members_MN), attack(unprotected_MN, members_MN)
         attacks.append(
             Attack(
                 what=f"membership by {name}: area under the curve",
                 protected=exact_auc(on.ravel(), members_MN.ravel()),
-                unprotected=exact_auc(without.ravel(), others_MN.ravel()),
-                limit=largest_area(epsilon, delta),
+                unprotected=exact_auc(without.ravel(), members_MN.ravel()),
+                limit=largest_area(claimed.epsilon, claimed.delta),
             )
         )
         attacks.append(
             Attack(
                 what=f"membership by {name}: members found at 1 % false alarms",
                 protected=_found(on, members_MN),
-                unprotected=_found(without, others_MN),
-                limit=float(np.exp(epsilon)) * _FALSE_POSITIVES + delta,
+                unprotected=_found(without, members_MN),
+                limit=float(np.exp(claimed.epsilon)) * _FALSE_POSITIVES + claimed.delta,
             )
         )
     return tuple(attacks)
@@ -78,15 +79,19 @@ def largest_area(epsilon: float, delta: float) -> float:
     return float(1 - np.trapezoid(missed, false_positives))
 
 
-def _confidences(parts: SiteParts) -> tuple[Scores, Members, tuple[float, float]]:
-    """Return how sure each model is of each one's label (log odds), who was in, and the claimed epsilon."""
+def _members() -> Members:
+    """Return who is in the training of which model: each in half of them."""
+    halves_NM = np.tile(np.arange(_MODELS) % 2 == 1, (_PEOPLE, 1))
+    return seeds.stream(0, "members of the audit").permuted(halves_NM, axis=1).T
+
+
+def _confidences(parts: SiteParts, members_MN: Members) -> tuple[Scores, PrivacyStatement]:
+    """Return how sure each model is of each one's label (log odds), and what the site stated last."""
     rng = seeds.stream(0, "people of the audit")
     pixels = torch.from_numpy(rng.normal(size=(_PEOPLE, 1, SPEC.size, SPEC.size))).float()
     labels_N = torch.from_numpy(rng.integers(0, 2, _PEOPLE))
-    # Each is in half of the models.
-    members_MN = rng.permuted(np.tile(np.arange(_MODELS) % 2 == 1, (_PEOPLE, 1)), axis=1).T
     start_P = initial_parameters(SPEC, seed=0)
-    confidences, claims = [], (0.0, 0.0)
+    confidences = []
     for members_N in members_MN:
         chosen_N = torch.from_numpy(np.flatnonzero(members_N))
         images = LabelledImages(
@@ -103,8 +108,7 @@ def _confidences(parts: SiteParts) -> tuple[Scores, Members, tuple[float, float]
         with torch.no_grad():
             logits_NK = model(pixels).double()
         confidences.append(_log_odds(logits_NK, labels_N).numpy())
-        claims = (told.privacy.epsilon, told.privacy.delta)
-    return np.stack(confidences), members_MN, claims
+    return np.stack(confidences), told.privacy
 
 
 def _log_odds(logits_NK: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
