@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from fed_common.models import ModelSpec
 from fed_sim.bench.ingest import FORMATS, Row
+from fed_sim.bench.step import CASES, TARGETS, Measured, Targets, measure
+from fed_sim.bench.step_ways import OPACUS_WAYS, OURS, PLAIN, Case
 from fed_sim.cli import app
 
 
@@ -39,3 +42,31 @@ def test_a_target_is_met_or_missed(ratio: float | None, target: float | None, ve
         pool_per_s={},
     )
     assert row.verdict == verdict
+
+
+@pytest.mark.slow
+def test_every_way_to_take_a_step_is_measured() -> None:
+    case = Case(name="small", spec=ModelSpec(channels=1, classes=2), images=4, steps=1)
+
+    (measured,) = measure(threads=1, repeats=1, cases=(case,))
+
+    assert {PLAIN, OURS, *OPACUS_WAYS} < measured.tuned_ms.keys() == measured.untuned_ms.keys()
+    assert all(ms > 0 for ms in (*measured.tuned_ms.values(), *measured.untuned_ms.values()))
+    assert measured.memory_mb.keys() == {PLAIN, OURS, "Opacus hooks"}
+
+
+def test_steps_are_judged_by_plain_sgd_and_opacus_best_in_the_same_run() -> None:
+    opacus_ms = dict(zip(OPACUS_WAYS, (300.0, 200.0, 400.0), strict=True))
+    measured = Measured(
+        case="made up",
+        images=1,
+        untuned_ms={PLAIN: 60.0, OURS: 110.0} | {way: 3 * ms for way, ms in opacus_ms.items()},
+        tuned_ms={PLAIN: 50.0, OURS: 100.0} | opacus_ms,
+        memory_mb={PLAIN: 10.0, OURS: 16.0},
+    )
+
+    verdicts = list(measured.verdicts(Targets(plain=0.5, opacus=2.5, opacus_untuned=6.0)))
+
+    assert [verdict.ratio for verdict in verdicts] == [0.5, 2.0, 6.0, 1.6]
+    assert [verdict.met for verdict in verdicts] == [True, False, True, False]
+    assert {case.name for case in CASES} == TARGETS.keys()

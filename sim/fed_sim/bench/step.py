@@ -6,6 +6,7 @@ as `fed_common.machine` sets it; a way's memory is measured in a process of its 
 """
 
 import resource
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -120,6 +121,8 @@ class _Timing:
         if self.tuned:
             keep_freed_memory()
         torch.set_num_threads(self.threads)
+        # Opacus' hooks on a first layer, whose input needs no gradient.
+        warnings.filterwarnings("ignore", "Full backward hook is firing", UserWarning)
         ways = {name: make() for name, make in ways_of(self.case).items()}
         taken_ms = interleaved_ms(ways, repeats=self.repeats)
         return {name: taken / self.case.steps for name, taken in taken_ms.items()}
