@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -49,7 +48,7 @@ TARGETS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Milliseconds per step of each way, the allocator as it is or tuned; megabytes above an idle process."""
+    """Milliseconds per step of each way, the allocator as it is or tuned; megabytes at most."""
 
     case: str
     images: int
@@ -130,7 +129,7 @@ class _Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class _Memory:
-    """Measures by how much a way raises the memory of a process that has the images."""
+    """Measures the most memory of a process that trains in one way, torch and compilers included."""
 
     case: Case
     threads: int
@@ -138,11 +137,8 @@ class _Memory:
 
     def __call__(self) -> float:
         torch.set_num_threads(self.threads)
-        make = ways_of(self.case)[self.way]
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        make()()
-        peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak_kb / 1024 - pages * resource.getpagesize() / 1024**2
+        ways_of(self.case)[self.way]()()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 Found = TypeVar("Found")
