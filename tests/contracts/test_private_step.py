@@ -14,7 +14,7 @@ from fed_client.private_step import OpacusStep, PatientBatch, PrivateStep, priva
 from fed_client.private_step.bookkeeping_step import BookkeepingStep
 from fed_client.private_step.compiled_step import CompiledStep
 from fed_client.private_step.step import UnsupportedLayerError
-from fed_common.errors import PrivacyError
+from fed_common.errors import ConfigError, PrivacyError
 from fed_common.models.resnet import ResidualBlock, resnet_18
 from fed_common.models.seed_cnn import seed_cnn
 from fed_common.objective import image_losses
@@ -275,6 +275,11 @@ def test_the_networks_of_this_project_take_the_fast_way(caplog: pytest.LogCaptur
 def test_another_convolution_is_not_taken_for_a_compiled_one(odd: nn.Module) -> None:
     with pytest.raises(UnsupportedLayerError):
         CompiledStep(nn.Sequential(odd, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(120, 3)))
+
+
+def test_images_of_other_channels_are_refused_by_the_loops() -> None:
+    with pytest.raises(ConfigError, match="1 channels was given 3"):
+        CompiledStep(network("seed CNN")).clipped_sum(batch_of([0, 1], (3, 32, 32)), clip_norm=CLIP)
 
 
 def test_parameters_that_two_layers_share_are_not_taken_for_two() -> None:

@@ -19,6 +19,7 @@ from torch import nn
 from fed_client.private_step import convolution_kernels as kernels
 from fed_client.private_step.convolution_kernels import Floats, Winners
 from fed_client.private_step.step import PatientBatch, UnsupportedLayerError
+from fed_common.errors import ConfigError
 from fed_common.objective import image_losses
 
 
@@ -88,7 +89,9 @@ class CompiledStep:
         images_NHWC = batch.images_NCHW.movedim(1, 3).contiguous().numpy()
         blocks: list[_Pooled] = []
         for layer in self._convolutions:
-            count, rows, columns, _ = images_NHWC.shape
+            count, rows, columns, channels = images_NHWC.shape
+            if channels != layer.in_channels:  # the loops don't look
+                raise ConfigError(f"a convolution of {layer.in_channels} channels was given {channels}")
             shape = (count, (rows - 2) // 2, (columns - 2) // 2, layer.out_channels)
             block = _Pooled(
                 images_NHWC=images_NHWC,
