@@ -13,7 +13,7 @@ import pytest
 import typer.main
 
 from fed_client.cli import app as client
-from fed_client.config import load_site_config
+from fed_client.config import read_site_config
 from fed_client.doctor.command import EXIT_FAILURE
 from fed_common import errors
 from fed_common.errors import ConfigError, FedError
@@ -76,7 +76,7 @@ def test_the_configuration_files_in_the_readme_are_accepted(tmp_path: Path) -> N
     (tmp_path / "federation.toml").write_text(federation)
     (tmp_path / "site.toml").write_text(site)
     assert tomllib.loads(federation)["quorum"]["sites"] == 2
-    assert load_site_config(tmp_path / "site.toml").name == "north"
+    assert read_site_config(tmp_path / "site.toml").name == "north"
     # All that is missing are the key files, which are read last.
     with pytest.raises(FedError, match=r"identity\.key: key file can't be read") as refused:
         load_federation_config(tmp_path / "federation.toml")

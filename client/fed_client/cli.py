@@ -14,6 +14,7 @@ from fed_client.doctor.command import doctor
 from fed_client.flower_link import FlowerLink, LinkEvent, serve
 from fed_client.ledger_commands import app as ledger
 from fed_client.opening import opened_site
+from fed_client.policy_commands import app as policy
 from fed_common.errors import ConfigError, MachineError
 from fed_common.key_files import write_site_keys
 from fed_common.logs import log_to_stderr, run_command
@@ -34,6 +35,7 @@ app = typer.Typer(
 
 app.add_typer(data)
 app.add_typer(ledger)
+app.add_typer(policy)
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", help="The site's configuration, site.toml.", show_default=True)

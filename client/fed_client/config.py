@@ -13,8 +13,10 @@ from fed_client.dataset.versions import datasets_folder
 from fed_client.images import ReportFlaw
 from fed_client.pacs.config import PacsTable
 from fed_client.policy import SitePolicy
+from fed_client.signed_policy import PolicyStatement, PolicyTerms, signature_file, verified_policy
 from fed_common.config import ConfigTable, load_config
 from fed_common.names import SiteName, site_name
+from fed_common.signing import VerifyingKey
 from fed_common.task import Task, load_task
 
 
@@ -22,6 +24,7 @@ class _SiteTable(ConfigTable):
     name: str
     task: Path
     identity: Path
+    officer: Path
     state: Path
     witness: Path
 
@@ -87,6 +90,7 @@ class SiteConfig:
     name: SiteName
     task: Task
     identity: Path
+    officer: Path
     state: Path
     witness: Path
     address: str
@@ -94,8 +98,14 @@ class SiteConfig:
     coordinator: Path
     node_key: Path
     source: Source
-    policy: SitePolicy
+    terms: PolicyTerms
+    signature: Path
     pacs: PacsTable | None
+
+    @property
+    def policy(self) -> SitePolicy:
+        """Return the hospital's limits."""
+        return self.terms.policy
 
     @property
     def ledger(self) -> Path:
@@ -109,7 +119,26 @@ class SiteConfig:
 
 
 def load_site_config(path: Path) -> SiteConfig:
-    """Return what site.toml says.
+    """Return what site.toml says and the privacy officer has signed.
+
+    Raises:
+        ConfigError: see `read_site_config`.
+        TrustError: the officer's public key can't be used.
+        PrivacyError: the policy is unsigned or was changed since; the message says what to run.
+    """
+    config = read_site_config(path)
+    verify_signature(config)
+    return config
+
+
+def verify_signature(config: SiteConfig) -> PolicyStatement:
+    """Return what the officer signed, if it is what the configuration says; see `verified_policy`."""
+    officer = VerifyingKey.load(config.officer)
+    return verified_policy(config.terms, signature=config.signature, officer=officer, state=config.state)
+
+
+def read_site_config(path: Path) -> SiteConfig:
+    """Return what site.toml says, signed or not: for signing it, and for looking into what is wrong.
 
     Raises:
         ConfigError: the file, or a file it names, is missing or says something that is not allowed.
@@ -120,6 +149,7 @@ def load_site_config(path: Path) -> SiteConfig:
         name=site_name(file.site.name),
         task=load_task(here / file.site.task),
         identity=here / file.site.identity,
+        officer=here / file.site.officer,
         state=here / file.site.state,
         witness=here / file.site.witness,
         address=file.server.address,
@@ -135,6 +165,13 @@ def load_site_config(path: Path) -> SiteConfig:
             accept_reports=tuple(sorted(set(file.data.accept_reports))),
             defacing_attested=file.data.defacing_attested,
         ),
-        policy=SitePolicy(**file.policy.model_dump()),
+        terms=PolicyTerms(
+            site=site_name(file.site.name),
+            images=str(file.data.images),
+            state=str(file.site.state),
+            witness=str(file.site.witness),
+            policy=SitePolicy(**file.policy.model_dump()),
+        ),
+        signature=signature_file(path),
         pacs=file.pacs,
     )

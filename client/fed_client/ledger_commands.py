@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fed_client.config import SiteConfig, load_site_config
+from fed_client.config import SiteConfig, read_site_config
 from fed_client.ledger_export import export_ledger, verify_export
 from fed_client.ledger_plan import plan
 from fed_client.opening import ACCOUNTANTS
@@ -40,7 +40,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machin
 @app.command()
 def show(config: ConfigOption = Path("site.toml"), as_json: JsonOption = False) -> None:
     """Show what the budget went to: every run over every version of the data, and what is left."""
-    settings = load_site_config(config)
+    settings = read_site_config(config)
     record = _record(settings)
     runs = list(spending_by_run(record.events, settings.policy.delta, ACCOUNTANTS))
     stated = state_privacy(record, settings.policy, ACCOUNTANTS)
@@ -71,7 +71,7 @@ def verify(
             raise ConfigError("an export is verified with --key, the site's public key")
         _verify_exported(exported, VerifyingKey.load(key))
         return
-    settings = load_site_config(config)
+    settings = read_site_config(config)
     record = _record(settings)
     refuse_older_than_witness(record, settings.witness)
     typer.echo(f"{record.head.events} lines: signatures and chain are right; head {record.head.digest}")
@@ -86,7 +86,7 @@ def export(
     config: ConfigOption = Path("site.toml"),
 ) -> None:
     """Write a copy that an auditor can verify with the site's public key alone; it names no patient."""
-    settings = load_site_config(config)
+    settings = read_site_config(config)
     lines, _ = read_lines(settings.ledger)
     raw = export_ledger(
         lines,

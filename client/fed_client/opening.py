@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fed_client.answers import AnswerStore
-from fed_client.config import SiteConfig
+from fed_client.config import SiteConfig, verify_signature
 from fed_client.dataset import SiteDataset, SiteKeys, Version, open_dataset, register
 from fed_client.dataset.manifest import warnings_of
 from fed_client.dataset.registration import differences
@@ -14,6 +14,7 @@ from fed_client.dataset.versions import latest_version
 from fed_client.model_validation import refuse_unsafe
 from fed_client.private_step import MakeStep, private_step
 from fed_client.prv import PrvAccountant
+from fed_client.signed_policy import remember_officer
 from fed_client.site import Site, SiteIdentity
 from fed_client.site_secret import site_secret
 from fed_common.accounting import PldAccountant
@@ -55,6 +56,7 @@ def opened_site(
         key=SigningKey.load(config.identity),
         coordinator=VerifyingKey.load(config.coordinator),
     )
+    remember_officer(config.state, verify_signature(config), VerifyingKey.load(config.officer))
     version, dataset = open_registered(config, on_image=on_image)
     config.policy.refuse_weak_delta(version.manifest.patients)
     _tell(version)
@@ -62,7 +64,7 @@ def opened_site(
         config.ledger,
         witness=config.witness,
         key=identity.key,
-        subject=LedgerSubject(site=config.name, dataset=dataset.digest, policy=config.policy.digest),
+        subject=LedgerSubject(site=config.name, dataset=dataset.digest, policy=config.terms.digest),
         costliest=config.policy.costliest_round(),
     ) as ledger:
         yield Site(

@@ -64,7 +64,7 @@ class SitePolicy:
 
     @property
     def digest(self) -> Digest:
-        """Identify the policy; each ledger line names the one it was charged under."""
+        """Identify the limits."""
         return canonical.digest(self)
 
     def budget(self, accountants: Sequence[Accountant]) -> Budget:

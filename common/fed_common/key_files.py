@@ -8,7 +8,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     generate_private_key,
 )
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from fed_common.signing import VerifyingKey
 
@@ -39,9 +45,22 @@ def write_identity(folder: Path) -> None:
     (folder / "identity.pub").write_bytes(VerifyingKey(key.public_key()).pem)
 
 
-def pem(key: EllipticCurvePrivateKey | Ed25519PrivateKey) -> bytes:
-    """Return a private key as unencrypted PKCS 8."""
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+def write_officer_keys(folder: Path, *, passphrase: bytes | None) -> None:
+    """Write a privacy officer's Ed25519 key pair, encrypted if there is a `passphrase`.
+
+    Raises:
+        OSError: the folder can't be written, or holds such a key already.
+    """
+    make_private_folder(folder)
+    key = Ed25519PrivateKey.generate()
+    write_private(folder / "officer.key", pem(key, passphrase=passphrase))
+    (folder / "officer.pub").write_bytes(VerifyingKey(key.public_key()).pem)
+
+
+def pem(key: EllipticCurvePrivateKey | Ed25519PrivateKey, *, passphrase: bytes | None = None) -> bytes:
+    """Return a private key as PKCS 8, encrypted if there is a `passphrase`."""
+    encryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
 def make_private_folder(folder: Path) -> None:

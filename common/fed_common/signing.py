@@ -76,7 +76,7 @@ class SigningKey:
     key: Ed25519PrivateKey
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path, *, passphrase: bytes | None = None) -> Self:
         """Read a PEM private key that nobody else on this machine may read.
 
         Raises:
@@ -84,9 +84,9 @@ class SigningKey:
         """
         refuse_shared_key_file(path)
         try:
-            key = load_pem_private_key(path.read_bytes(), password=None)
+            key = load_pem_private_key(path.read_bytes(), password=passphrase)
         except (OSError, ValueError, TypeError) as error:
-            raise TrustError(f"{path}: not a readable private key") from error
+            raise TrustError(f"{path}: not a readable private key, or another passphrase") from error
         if not isinstance(key, Ed25519PrivateKey):
             raise TrustError(f"{path}: must be an Ed25519 private key")
         return cls(key)
@@ -99,6 +99,16 @@ class SigningKey:
     def sign(self, *, payload_type: str, payload: bytes) -> bytes:
         """Return the 64-byte signature of `payload` as a `payload_type`."""
         return self.key.sign(pre_authentication_encoding(payload_type, payload))
+
+
+def is_encrypted_key(path: Path) -> bool:
+    """Tell whether a private key needs a passphrase (RFC 7468, section 11).
+
+    Raises:
+        TrustError: the file is missing or open to others.
+    """
+    refuse_shared_key_file(path)
+    return path.read_bytes().startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
 
 
 def refuse_shared_key_file(path: Path) -> None:

@@ -16,7 +16,9 @@ from pathlib import Path
 import tomli_w
 
 from fed_client.dataset import load_public_test
+from fed_client.policy_commands import sign_site_file
 from fed_common.errors import ConfigError, MachineError
+from fed_common.key_files import write_officer_keys
 from fed_common.models import spec_for
 from fed_common.names import SiteName, site_name
 from fed_common.plans import SiteTerms
@@ -58,6 +60,14 @@ class Consortium:
         """Return one hospital's configuration."""
         return self.root / site / "site.toml"
 
+    def officer(self, site: SiteName) -> Path:
+        """Return the folder of the keys of a hospital's privacy officer."""
+        return self.root / "keys" / site / "officer"
+
+    def sign(self, site: SiteName) -> None:
+        """Sign a hospital's policy, as its privacy officer would."""
+        sign_site_file(self.site_file(site), self.officer(site) / "officer.key")
+
 
 def found_consortium(
     root: Path, *, hospitals: Path, scenario: Scenario, port: int = 8443, references: bool = False
@@ -91,6 +101,8 @@ def found_consortium(
             (root / name).mkdir()
             site = _site_tables(scenario, name, hospitals=hospitals.resolve(), task=task, port=port)
             consortium.site_file(name).write_text(tomli_w.dumps(site))
+            write_officer_keys(consortium.officer(name), passphrase=None)
+            consortium.sign(name)
     except OSError as error:
         raise MachineError(f"{root}: can't be written ({error.strerror})") from error
     return consortium
@@ -146,6 +158,7 @@ def _site_tables(
             "name": name,
             "task": "../task.toml",
             "identity": f"{keys}/identity.key",
+            "officer": f"{keys}/officer/officer.pub",
             "state": "state",
             "witness": "ledger.witness",
         },

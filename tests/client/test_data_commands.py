@@ -17,9 +17,10 @@ from fed_client.data_commands import app
 from fed_client.dataset.manifest import FIRST
 from fed_client.dataset.versions import list_versions, load_version
 from fed_client.opening import open_registered, site_keys
+from fed_client.policy_commands import sign_site_file
 from fed_common.accounting import Spend
 from fed_common.errors import ConfigError, DataError, FedError, LedgerError, MachineError, TrustError
-from fed_common.key_files import write_site_keys
+from fed_common.key_files import write_officer_keys, write_site_keys
 from fed_common.ledger import LedgerSubject, PrivacyLedger
 from fed_common.names import Digest
 
@@ -29,6 +30,7 @@ SITE: dict[str, dict[str, object]] = {
         "name": "north",
         "task": "task.toml",
         "identity": "keys/identity.key",
+        "officer": "officer/officer.pub",
         "state": "state",
         "witness": "witness",
     },
@@ -56,6 +58,7 @@ class Site:
 
     def configure(self, **data: object) -> None:
         self.config.write_text(tomli_w.dumps(SITE | {"data": SITE["data"] | data}))
+        sign_site_file(self.config, self.root / "officer/officer.key")
 
     def run(self, *arguments: str) -> str:
         """Run a command; what it raises for `main` to print is raised here."""
@@ -71,6 +74,7 @@ class Site:
 def site(tmp_path: Path) -> Site:
     site = Site(root=tmp_path, folder=Folder(tmp_path))
     write_site_keys(tmp_path / "keys")
+    write_officer_keys(tmp_path / "officer", passphrase=None)
     (tmp_path / "task.toml").write_text(
         'name = "chest"\nclasses = ["normal", "finding"]\npositive = "finding"\n[recipe]\nsize = 16\n'
     )

@@ -47,6 +47,7 @@ TABLES = {
         "name": "north",
         "task": "task.toml",
         "identity": "keys/identity.key",
+        "officer": "officer/officer.pub",
         "state": "state",
         "witness": "witness",
     },

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from opacus.validators import ModuleValidator
 from torch import nn
 
-from fed_client.config import SiteConfig, load_site_config
+from fed_client.config import SiteConfig, read_site_config
 from fed_client.doctor.model import check_model
 from fed_client.model_validation import (
     random_batch,
@@ -191,7 +191,7 @@ def config(tmp_path: Path) -> SiteConfig:
     task, _, site = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
     (tmp_path / "task.toml").write_text(task)
     (tmp_path / "site.toml").write_text(site)
-    return load_site_config(tmp_path / "site.toml")
+    return read_site_config(tmp_path / "site.toml")
 
 
 def test_no_site_opens_with_a_step_that_does_not_clip(config: SiteConfig) -> None:
@@ -203,7 +203,7 @@ def test_no_site_opens_with_a_step_that_does_not_clip(config: SiteConfig) -> Non
 def test_the_doctor_examines_the_network_and_says_what_to_do(config: SiteConfig) -> None:
     allowed = replace(config.policy, allowed_models=(SPEC.fingerprint,))
 
-    assert check_model(replace(config, policy=allowed)).status == "ok"
+    assert check_model(replace(config, terms=replace(config.terms, policy=allowed))).status == "ok"
     assert check_model(config).subject == "policy"  # the README's names no network
     assert check_model(config).status == "failure"
     assert check_model(config, make_step=unclipped).subject == "model"

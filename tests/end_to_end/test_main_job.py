@@ -111,6 +111,7 @@ def test_a_site_without_budget_refuses_and_the_quorum_decides(
     with federation(tmp_path / "poor", hospitals, SCENARIO.model_copy(update=tables)) as started:
         poor = started.consortium.sites[0]
         edited(started.consortium.site_file(poor), "epsilon = 8.0", "epsilon = 0.01")
+        started.consortium.sign(poor)
         started.sites()
         assert finish(started.server()) == exit_code, started.server_log
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from fed_client.config import SiteConfig, load_site_config
+from fed_client.config import SiteConfig, read_site_config
 from fed_client.dataset.source import Progress as OnImage
 from fed_client.doctor.budget import check_budget
 from fed_client.doctor.check import Check, Status
@@ -21,6 +21,7 @@ from fed_client.doctor.data import check_data, examine
 from fed_client.doctor.machine import check_machine
 from fed_client.doctor.model import check_model
 from fed_client.doctor.server import check_server
+from fed_client.doctor.signature import check_signature
 from fed_client.flower_link import FlowerLink
 from fed_client.opening import ACCOUNTANTS
 
@@ -38,7 +39,7 @@ def doctor(
 
     It changes nothing, charges nothing and logs in nowhere.
     """
-    settings = load_site_config(config)
+    settings = read_site_config(config)
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task("reading images", total=None)
         checks = list(
@@ -66,6 +67,7 @@ def all_checks(config: SiteConfig, *, on_image: OnImage | None = None) -> Iterat
     )
     yield from check_server(link)
     yield check_model(config)
+    yield check_signature(config)
     yield from check_budget(config, ACCOUNTANTS)
 
 

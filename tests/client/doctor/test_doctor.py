@@ -23,6 +23,7 @@ from fed_sim.phantoms import write_phantoms
 SUBJECTS = {
     *("data set", "readable", "transfer syntaxes", "modalities", "views", "labels", "patients", "overlap"),
     *("text in pixels", "disk", "memory", "cores", "GPU", "server", "policy", "ledger", "budget"),
+    "signature",
 }
 
 
@@ -142,7 +143,7 @@ def test_suspected_text_is_counted_and_the_detector_named(manifest: Manifest, si
 
 
 def test_too_few_patients_for_the_policy_are_a_failure(manifest: Manifest, site: SiteConfig) -> None:
-    strict = replace(site, policy=replace(site.policy, min_patients=1000))
+    strict = replace(site, terms=replace(site.terms, policy=replace(site.policy, min_patients=1000)))
     assert checked(manifest, strict)["patients"].status == "failure"
 
 
