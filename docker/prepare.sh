@@ -22,6 +22,7 @@ for site in hospital-1 hospital-2 hospital-3; do
   sed -e "s/HOSPITAL/$site/" -e "s/MODEL/$model/" "$here/site.toml" > "$parties/$site/site.toml"
   fed-client policy keys --out "$work/officers/$site"  # the private half stays with the officer: here, nowhere
   cp "$work/officers/$site/officer.pub" "$parties/$site/keys"
+  cp "$work/officers/$site/officer.pub" "$coordinator/sites/$site"
   fed-client policy sign --config "$parties/$site/site.toml" --key "$work/officers/$site/officer.key"
   cp "$work/keys/$site/identity.pub" "$work/keys/$site/node.pub" "$coordinator/sites/$site"
 done

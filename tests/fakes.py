@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from fed_client.answers import AnswerStore
+from fed_client.countersignature import Countersignature
 from fed_client.dataset import LabelledImages, SiteDataset
 from fed_client.policy import SitePolicy
 from fed_client.site import Site, SiteIdentity
@@ -56,6 +57,7 @@ def new_key() -> SigningKey:
 COORDINATOR_KEY = new_key()
 COORDINATOR_SIGNS = COORDINATOR_KEY.verifying_key
 SITE_KEYS = {name: new_key() for name in SITES}
+OFFICER_KEYS = {name: new_key() for name in SITES}
 
 DP = DpTerms(noise_multiplier=1.0, clip_norm=1.0, sampling_rate=0.5, steps=2, max_images_per_patient=2)
 TRAIN = TrainTerms(dp=DP, learning_rate=0.1, momentum=0.0, update_clip=1.0)
@@ -167,6 +169,10 @@ def held_ledger(
         yield ledger
 
 
+def countersignature_in(folder: Path, name: SiteName = NORTH) -> Countersignature:
+    return Countersignature(folder=folder / "countersigned", site=name, coordinator=COORDINATOR_SIGNS)
+
+
 @contextmanager
 def opened_site(
     folder: Path,
@@ -186,6 +192,7 @@ def opened_site(
             policy=policy,
             ledger=ledger,
             answers=AnswerStore(folder / "answers"),
+            countersignature=countersignature_in(folder, name),
             accountants=(StepCounter(),),
             randomness=randomness or SystemRandomness(),
         )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -72,6 +72,7 @@ class _PolicyTable(ConfigTable):
     max_images_per_patient: Annotated[int, Field(ge=1)] = 16
     min_cohort: Annotated[int, Field(ge=1)] = 2
     min_patients: Annotated[int, Field(ge=1)] = 50
+    beyond_limits: Literal["refuse", "tighten"] = "refuse"
     allowed_models: tuple[str, ...]
 
 

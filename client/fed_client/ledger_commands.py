@@ -1,6 +1,7 @@
 """`fed-client ledger`: what the budget went to, whether the record of it holds, and a copy for auditors."""
 
 import json
+import re
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -11,18 +12,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fed_client.config import SiteConfig, read_site_config
+from fed_client.config import SiteConfig, load_site_config, read_site_config
 from fed_client.ledger_export import export_ledger, verify_export
 from fed_client.ledger_plan import plan
-from fed_client.opening import ACCOUNTANTS
+from fed_client.opening import ACCOUNTANTS, countersignature_of
+from fed_client.policy_commands import officer_key
 from fed_client.privacy_statement import state_privacy
 from fed_client.spending import RunSpending, spending_by_run
 from fed_common.accounting import Spend
-from fed_common.errors import ConfigError
+from fed_common.errors import ConfigError, LedgerError, PrivacyError
 from fed_common.files import write_atomically
-from fed_common.ledger import refuse_older_than_witness
-from fed_common.ledger_record import LedgerOpening, LedgerRecord, read_lines
+from fed_common.ledger import read_witness, refuse_older_than_witness
+from fed_common.ledger_record import LedgerHead, LedgerOpening, LedgerRecord, read_lines
+from fed_common.ledger_reset import reset_ledger, sign_reset
 from fed_common.messages import PrivacyStatement
+from fed_common.names import Digest
 from fed_common.signing import SigningKey, VerifyingKey
 
 app = typer.Typer(
@@ -74,8 +78,12 @@ def verify(
     settings = read_site_config(config)
     record = _record(settings)
     refuse_older_than_witness(record, settings.witness)
+    countersignature = countersignature_of(settings)
+    countersignature.refuse_older(record)
     typer.echo(f"{record.head.events} lines: signatures and chain are right; head {record.head.digest}")
     typer.echo(f"witness {settings.witness}: nothing that it has seen is missing")
+    if (head := countersignature.head()) is not None:
+        typer.echo(f"countersigned by the coordinator: {head.events} lines, head {head.digest[:12]}")
     if record.fragment:
         typer.echo("the last line is torn; at the next start it counts as the costliest round")
 
@@ -99,6 +107,50 @@ def export(
     typer.echo(
         f"{out}: {len(lines)} lines; check it with `fed-client ledger verify {out} --key identity.pub`"
     )
+
+
+@app.command()
+def reset(
+    key: Annotated[Path, typer.Option(help="The privacy officer's private key.")],
+    reason: Annotated[str, typer.Option(help="Why a new budget begins; the whole consortium reads it.")],
+    head: Annotated[
+        str,
+        typer.Option(
+            help="LINES:DIGEST of the ledger that is replaced, as `fed-server status` shows it; "
+            "needed if its witness is gone."
+        ),
+    ] = "",
+    config: ConfigOption = Path("site.toml"),
+) -> None:
+    """Begin a new budget in place of a ledger that was lost or is used up; only the privacy officer can.
+
+    The coordinator accepts it if it names the head that it has seen last; every answer then tells of it.
+    """
+    settings = load_site_config(config)
+    officer = officer_key(key)
+    if VerifyingKey.load(settings.officer).fingerprint != officer.verifying_key.fingerprint:
+        raise PrivacyError(f"the key is not the one of {settings.officer}, which site.toml names")
+    replaces = _head(head) if head else _last_known(settings)
+    opening = sign_reset(officer, site=settings.name, replaces=replaces, reason=reason)
+    countersignature_of(settings).forget()  # first: kept, it would refuse the new ledger after a crash
+    key_of_site = SigningKey.load(settings.identity)
+    reset_ledger(settings.ledger, opening, witness=settings.witness, key=key_of_site)
+    typer.echo(_reset(opening))
+
+
+def _head(text: str) -> LedgerHead:
+    if not (match := re.fullmatch(r"([0-9]{1,9}):([0-9a-f]{64})", text)):
+        raise ConfigError(f"--head is LINES:DIGEST with 64 hexadecimal digits, got {text[:80]!r}")
+    return LedgerHead(events=int(match[1]), digest=Digest(match[2]))
+
+
+def _last_known(settings: SiteConfig) -> LedgerHead:
+    """Return the newer one of the heads that witness and coordinator have seen."""
+    seen = [read_witness(settings.witness), countersignature_of(settings).head()]
+    known = [head for head in seen if head is not None]
+    if not known:
+        raise LedgerError(f"{settings.witness}: no witness is left; name the --head that the coordinator saw")
+    return max(known, key=lambda head: head.events)
 
 
 def _verify_exported(path: Path, key: VerifyingKey) -> None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from fed_client.answers import AnswerStore
 from fed_client.config import SiteConfig, verify_signature
+from fed_client.countersignature import Countersignature
 from fed_client.dataset import SiteDataset, SiteKeys, Version, open_dataset, register
 from fed_client.dataset.manifest import warnings_of
 from fed_client.dataset.registration import differences
@@ -67,6 +68,8 @@ def opened_site(
         subject=LedgerSubject(site=config.name, dataset=dataset.digest, policy=config.terms.digest),
         costliest=config.policy.costliest_round(),
     ) as ledger:
+        countersignature = countersignature_of(config)
+        countersignature.refuse_older(ledger.record)
         yield Site(
             identity=identity,
             task=config.task,
@@ -74,6 +77,7 @@ def opened_site(
             policy=config.policy,
             ledger=ledger,
             answers=AnswerStore(config.state / "answers"),
+            countersignature=countersignature,
             accountants=ACCOUNTANTS,
             randomness=randomness or SystemRandomness(),
             make_step=make_step,
@@ -101,6 +105,16 @@ def open_registered(config: SiteConfig, *, on_image: Progress | None = None) -> 
             f"data set {version.name} has {version.manifest.patients}; run `fed-client data add`"
         )
     return version, open_dataset(version, config.task, site_secret=secret)
+
+
+def countersignature_of(config: SiteConfig) -> Countersignature:
+    """Return where the coordinator's word of this site's ledger is kept.
+
+    Raises:
+        TrustError: the coordinator's public key can't be used.
+    """
+    coordinator = VerifyingKey.load(config.coordinator)
+    return Countersignature(folder=config.state / "countersigned", site=config.name, coordinator=coordinator)
 
 
 def register_configured(config: SiteConfig, *, on_image: Progress | None = None) -> Version:

@@ -1,10 +1,11 @@
-"""The hospital's own limits: the server proposes, the site accepts or refuses with a reason.
+"""The hospital's own limits: the server proposes, the site accepts, tightens or refuses with a reason.
 
 Nothing a coordinator sends can loosen these; without them any server could switch privacy off.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from fed_common import canonical
 from fed_common.accounting import (
@@ -18,9 +19,13 @@ from fed_common.budget import Budget
 from fed_common.errors import ConfigError, PrivacyError
 from fed_common.messages import RefusalCode, RoundPlan
 from fed_common.names import Digest
-from fed_common.plans import EvaluationTerms, StatisticsTerms, TrainTerms
+from fed_common.plans import DpTerms, EvaluationTerms, StatisticsTerms, Terms, TrainTerms
+from fed_common.tightening import Tightened
 
 MAX_DELTA = 1e-5
+
+# Whether the limit holds, the code of its refusal, and the words for a person.
+_Limit = tuple[bool, RefusalCode, str]
 
 
 class PolicyRefusal(PrivacyError):
@@ -33,8 +38,20 @@ class PolicyRefusal(PrivacyError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Admission:
+    """What a site will do about a plan: its terms, or stricter ones of its own, and what they spend."""
+
+    terms: Terms
+    spend: Spend
+    tightened: Tightened | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class SitePolicy:
-    """What the privacy officer allows; `epsilon` is the budget of the data set over all runs."""
+    """What the privacy officer allows; `epsilon` is the budget of the data set over all runs.
+
+    `beyond_limits` says what becomes of a plan that asks for more: refused, or answered with stricter terms.
+    """
 
     epsilon: float
     delta: float
@@ -48,6 +65,7 @@ class SitePolicy:
     max_images_per_patient: int
     min_cohort: int
     min_patients: int
+    beyond_limits: Literal["refuse", "tighten"] = "refuse"
     allowed_models: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -96,11 +114,11 @@ class SitePolicy:
                 f"policy.delta must be at most 1/(10 x patients) = {0.1 / patients:.2g}, got {self.delta:g}"
             )
 
-    def check(self, plan: RoundPlan) -> Spend:
-        """Return what the plan would spend, if its terms are within the limits.
+    def admit(self, plan: RoundPlan, *, patients: int) -> Admission:
+        """Return what to do about the plan; `patients` is the site's public size class.
 
         Raises:
-            PolicyRefusal: they aren't.
+            PolicyRefusal: its terms are beyond the limits, and can't or mustn't be tightened.
         """
         num_sites = len({site.name for site in plan.cohort})
         if num_sites < self.min_cohort:
@@ -111,24 +129,36 @@ class SitePolicy:
             raise PolicyRefusal(
                 "model-not-allowed", f"{plan.model}; allowed: {', '.join(self.allowed_models)}"
             )
-        match plan.terms:
-            case TrainTerms():
-                return self._check_training(plan.terms)
-            case EvaluationTerms(noise_multiplier=noise):
-                return _check_counts("evaluation", noise, self.min_evaluation_noise)
-            case StatisticsTerms(noise_multiplier=noise):
-                if not self.allow_statistics:
-                    raise PolicyRefusal("statistics-not-allowed", "this site releases no statistics")
-                return _check_counts("statistics", noise, self.min_statistics_noise)
+        if isinstance(plan.terms, StatisticsTerms) and not self.allow_statistics:
+            raise PolicyRefusal("statistics-not-allowed", "this site releases no statistics")
+        beyond = self._beyond(plan.terms)
+        if not beyond:
+            return Admission(terms=plan.terms, spend=_spend(plan.terms), tightened=None)
+        if self.beyond_limits == "refuse":
+            raise beyond[0]
+        stricter = self._tightened(plan.terms)
+        # Not assumed: a limit that is no number tightens nothing.
+        for refusal in self._beyond(stricter):
+            raise refusal
+        if isinstance(stricter, TrainTerms) and not stricter.dp.sampling_rate * patients >= 1:
+            raise PolicyRefusal("sampling-above-ceiling", "a step at the site's own rate would see nobody")
+        tightened = Tightened(terms=stricter, codes=tuple(refusal.code for refusal in beyond))
+        return Admission(terms=stricter, spend=_spend(stricter), tightened=tightened)
 
-    def _check_training(self, terms: TrainTerms) -> Spend:
-        dp = terms.dp
-        limits: tuple[tuple[bool, RefusalCode, str], ...] = (
-            (
-                dp.noise_multiplier >= self.min_noise_multiplier,
-                "noise-below-floor",
-                f"noise multiplier {dp.noise_multiplier:g} < {self.min_noise_multiplier:g}",
-            ),
+    def _beyond(self, terms: Terms) -> list[PolicyRefusal]:
+        """Return a refusal for each limit that the terms exceed."""
+        match terms:
+            case TrainTerms(dp=dp):
+                limits = self._training_limits(dp)
+            case EvaluationTerms(noise_multiplier=noise):
+                limits = (_noise_limit("evaluation noise", noise, self.min_evaluation_noise),)
+            case StatisticsTerms(noise_multiplier=noise):
+                limits = (_noise_limit("statistics noise", noise, self.min_statistics_noise),)
+        return [PolicyRefusal(code, detail) for holds, code, detail in limits if not holds]
+
+    def _training_limits(self, dp: DpTerms) -> tuple[_Limit, ...]:
+        return (
+            _noise_limit("noise multiplier", dp.noise_multiplier, self.min_noise_multiplier),
             (
                 dp.clip_norm <= self.max_clip_norm,
                 "clip-above-ceiling",
@@ -150,10 +180,23 @@ class SitePolicy:
                 f"{dp.max_images_per_patient} images per patient > {self.max_images_per_patient}",
             ),
         )
-        for holds, code, detail in limits:
-            if not holds:
-                raise PolicyRefusal(code, detail)
-        return Spend(noise_multiplier=dp.noise_multiplier, sampling_rate=dp.sampling_rate, steps=dp.steps)
+
+    def _tightened(self, terms: Terms) -> Terms:
+        """Return the terms at this site's limits wherever they are beyond them."""
+        match terms:
+            case TrainTerms(dp=dp):
+                stricter = DpTerms(
+                    noise_multiplier=max(dp.noise_multiplier, self.min_noise_multiplier),
+                    clip_norm=min(dp.clip_norm, self.max_clip_norm),
+                    sampling_rate=min(dp.sampling_rate, self.max_sampling_rate),
+                    steps=min(dp.steps, self.max_steps_per_round),
+                    max_images_per_patient=min(dp.max_images_per_patient, self.max_images_per_patient),
+                )
+                return replace(terms, dp=stricter)
+            case EvaluationTerms():
+                return replace(terms, noise_multiplier=max(terms.noise_multiplier, self.min_evaluation_noise))
+            case StatisticsTerms():
+                return replace(terms, noise_multiplier=max(terms.noise_multiplier, self.min_statistics_noise))
 
     def check_budget(self, spent: Sequence[Spend], asked: Spend, accountants: Sequence[Accountant]) -> None:
         """Return only if the budget still affords `asked`; the exact boundary is allowed.
@@ -169,8 +212,14 @@ class SitePolicy:
             )
 
 
-def _check_counts(what: str, noise: float, floor: float) -> Spend:
-    """Return what one release of counts spends; one patient changes it by 1 at most."""
-    if not noise >= floor:
-        raise PolicyRefusal("noise-below-floor", f"{what} noise {noise:g} < {floor:g}")
-    return Spend(noise_multiplier=noise, sampling_rate=1.0, steps=1)
+def _noise_limit(what: str, noise: float, floor: float) -> _Limit:
+    return noise >= floor, "noise-below-floor", f"{what} {noise:g} < {floor:g}"
+
+
+def _spend(terms: Terms) -> Spend:
+    """Return what the terms spend; one patient changes released counts by 1 at most."""
+    match terms:
+        case TrainTerms(dp=dp):
+            return Spend(noise_multiplier=dp.noise_multiplier, sampling_rate=dp.sampling_rate, steps=dp.steps)
+        case EvaluationTerms(noise_multiplier=noise) | StatisticsTerms(noise_multiplier=noise):
+            return Spend(noise_multiplier=noise, sampling_rate=1.0, steps=1)

@@ -20,5 +20,6 @@ def state_privacy(
         releases=len(spends),
         accountant="max of " + ", ".join(accountant.name for accountant in accountants),
         ledger=record.head,
+        reset=record.opening.opened if record.opening else None,
         code=code_digest(),
     )

@@ -4,7 +4,8 @@ An answer is made in this order, and each step may end it with a refusal that na
 
 1. unseal: the coordinator's signature, the plan's form and age;
 2. remember: a plan answered before gets the same bytes again, at no cost;
-3. policy: the hospital's own limits, the task and the model it installed;
+3. policy: the hospital's own limits, with stricter terms where it would rather tighten than refuse, the
+   task and the model it installed;
 4. witness: the ledger must contain the head that the coordinator signed;
 5. charge: the budget is checked and the ledger written before the data are touched;
 6. work: train, evaluate or count, with patient-level noise;
@@ -22,15 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fed_client.answers import AnswerStore
+from fed_client.countersignature import Countersignature
 from fed_client.dataset import SiteDataset
 from fed_client.evaluation import release_counts
-from fed_client.policy import PolicyRefusal, SitePolicy
+from fed_client.policy import Admission, PolicyRefusal, SitePolicy
 from fed_client.privacy_statement import state_privacy
 from fed_client.private_step import MakeStep, private_step
 from fed_client.statistics import release_statistics
 from fed_client.training import clip_update, train_privately
 from fed_common import fixedpoint
-from fed_common.accounting import Accountant
+from fed_common.accounting import Accountant, Spend
 from fed_common.errors import MalformedMessageError
 from fed_common.layout import layout_of, load_flat, num_parameters
 from fed_common.ledger import PrivacyLedger
@@ -50,6 +52,7 @@ from fed_common.plans import EvaluationTerms, SiteTerms, StatisticsTerms, Terms,
 from fed_common.randomness import Randomness
 from fed_common.signing import SigningKey, VerifyingKey
 from fed_common.task import Task
+from fed_common.tightening import Tightened
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +79,7 @@ class Site:
     policy: SitePolicy
     ledger: PrivacyLedger
     answers: AnswerStore
+    countersignature: Countersignature
     accountants: Sequence[Accountant]
     randomness: Randomness
     make_step: MakeStep = private_step
@@ -104,6 +108,8 @@ class Site:
         refuse_expired(statement)
         plan = statement.plan
         with self._one_at_a_time:
+            # First of all: whatever becomes of the plan, this ledger has been seen so far.
+            self.countersignature.keep(statement, message)
             try:
                 return self._remembered(plan) or self._work(plan, parameters)
             except PolicyRefusal as refusal:
@@ -124,41 +130,41 @@ class Site:
         return message
 
     def _work(self, plan: RoundPlan, parameters: bytes) -> bytes:
-        own = self._admit(plan)
+        own, admission = self._admit(plan)
         vector_P = self._check_model(plan, parameters)
-        self._charge(plan)
+        self._charge(plan, admission.spend)
         load_flat(self._model, vector_P)
-        match plan.terms:
-            case TrainTerms():
-                values = self._train(plan.terms, own)
-            case EvaluationTerms():
+        match admission.terms:
+            case TrainTerms() as terms:
+                values = self._train(terms, own)
+            case EvaluationTerms() as terms:
                 counts = release_counts(
                     self._model,
                     self.dataset.validation,
-                    plan.terms,
+                    terms,
                     positive=self.task.positive_index,
                     randomness=self.randomness,
                 )
                 values = counts.to_vector()
-            case StatisticsTerms():
+            case StatisticsTerms() as terms:
                 values = release_statistics(
                     self.dataset.train,
-                    plan.terms,
+                    terms,
                     positive=self.task.positive_index,
                     randomness=self.randomness,
                 )
         body = fixedpoint.to_bytes(fixedpoint.to_fixed(values))
-        message = self._seal(plan, body, None)
+        message = self._seal(plan, body, None, tightened=admission.tightened)
         self.answers.keep(plan.run, plan.round, plan.phase, message)
         logger.info("round %d of %d %s: answered", plan.round, plan.rounds, plan.phase)
         return message
 
-    def _admit(self, plan: RoundPlan) -> SiteTerms:
-        """Return this site's terms if policy, task, order and witness allow the plan."""
+    def _admit(self, plan: RoundPlan) -> tuple[SiteTerms, Admission]:
+        """Return this site's constants and what it will do, if policy, task, order and witness allow it."""
         own = plan.site(self.identity.name)
         if own is None:
             raise PolicyRefusal("not-in-cohort", f"{self.identity.name} is not in the plan's cohort")
-        self.policy.check(plan)
+        admission = self.policy.admit(plan, patients=own.patients)
         if plan.task != self.task.digest or not self._fits_task(plan.terms):
             raise PolicyRefusal("task-differs", "classes or recipe are not those of this site's task file")
         if plan.model != self._model_spec.fingerprint:
@@ -177,7 +183,7 @@ class Site:
                     "ledger-behind-coordinator",
                     f"the coordinator has seen {witnessed.head.events} ledger events that are not here",
                 )
-        return own
+        return own, admission
 
     def _fits_task(self, terms: Terms) -> bool:
         """Tell whether the terms are about as many classes, and as many at once, as the task has."""
@@ -200,8 +206,7 @@ class Site:
             raise PolicyRefusal("model-not-finite", f"a parameter is NaN or beyond {MAX_ABS_PARAMETER:g}")
         return vector_P
 
-    def _charge(self, plan: RoundPlan) -> None:
-        spend = self.policy.check(plan)
+    def _charge(self, plan: RoundPlan, spend: Spend) -> None:
         self.policy.check_budget(self.ledger.spends, spend, self.accountants)
         self.ledger.charge(plan.run, plan.round, plan.phase, spend)
 
@@ -217,7 +222,9 @@ class Site:
         )
         return clip_update(delta_P, terms.update_clip)
 
-    def _seal(self, plan: RoundPlan, body: bytes, refusal: Refusal | None) -> bytes:
+    def _seal(
+        self, plan: RoundPlan, body: bytes, refusal: Refusal | None, *, tightened: Tightened | None = None
+    ) -> bytes:
         statement = AnswerStatement(
             site=self.identity.name,
             run=plan.run,
@@ -226,6 +233,7 @@ class Site:
             plan=plan.digest,
             body=digest_of(body),
             refusal=refusal,
+            tightened=tightened,
             privacy=self.privacy(),
         )
         return seal(statement, body, self.identity.key)

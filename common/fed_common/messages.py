@@ -11,10 +11,11 @@ from typing import Literal, TypeVar
 
 from fed_common import canonical, signed_fact
 from fed_common.errors import MalformedMessageError, TrustError
-from fed_common.ledger_record import LedgerHead
+from fed_common.ledger_record import LedgerHead, SignedReset
 from fed_common.names import Digest, RunId, SiteName, digest_of, run_id
 from fed_common.plans import Phase, SiteTerms, Terms
 from fed_common.signing import SigningKey, VerifyingKey
+from fed_common.tightening import Tightened
 
 MAGIC = b"FED1"
 MAX_STATEMENT_BYTES = 1 << 20
@@ -94,7 +95,8 @@ class PlanStatement:
 class PrivacyStatement:
     """What a site's patients have given away up to now; a bare epsilon is never shown.
 
-    `code` is that of the site (`fed_common.code_version`), by which an audit is known to be about it.
+    `code` is that of the site (`fed_common.code_version`), by which an audit is known to be about it. All
+    counts since `reset`, if the site's privacy officer has begun a new budget.
     """
 
     unit: Literal["patient"] = "patient"
@@ -105,6 +107,7 @@ class PrivacyStatement:
     releases: int
     accountant: str
     ledger: LedgerHead
+    reset: SignedReset | None = None
     code: Digest
 
 
@@ -118,7 +121,10 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerStatement:
-    """A site's signed header; beside it stand an update, noised counts, or nothing with a refusal."""
+    """A site's signed header; beside it stand an update, noised counts, or nothing with a refusal.
+
+    `tightened` is set where the site worked with stricter terms than the plan's.
+    """
 
     site: SiteName
     run: RunId
@@ -127,6 +133,7 @@ class AnswerStatement:
     plan: Digest
     body: Digest
     refusal: Refusal | None
+    tightened: Tightened | None = None
     privacy: PrivacyStatement
 
 
@@ -159,6 +166,12 @@ def unseal(message: bytes, kind: type[Statement], key: VerifyingKey) -> tuple[St
     if digest_of(body) != statement.body:
         raise MalformedMessageError("message's body is not the one that was signed")
     return statement, body
+
+
+def header_of(message: bytes) -> bytes:
+    """Return the signed statement alone, of a message that was unsealed before."""
+    _, length = _PREFIX.unpack_from(message)
+    return message[_PREFIX.size : _PREFIX.size + length]
 
 
 def refuse_expired(statement: PlanStatement, *, now: float | None = None) -> None:

@@ -83,9 +83,9 @@ class OpenWeightedMean:
 
 @dataclass(frozen=True)
 class CountsBySite(Generic[CountsT]):
-    """Evaluation and statistics: each site's noised counts, made of its vector by `read`."""
+    """Evaluation and statistics: each site's noised counts, made by `read` of its vector and its noise."""
 
-    read: Callable[[NDArray[np.float64]], CountsT]
+    read: Callable[[NDArray[np.float64], float], CountsT]
 
     def open(self, plan: RoundPlan) -> "OpenCounts[CountsT]":
         """Start a round."""
@@ -95,13 +95,15 @@ class CountsBySite(Generic[CountsT]):
 class OpenCounts(Generic[CountsT]):
     """The counts gathered so far."""
 
-    def __init__(self, read: Callable[[NDArray[np.float64]], CountsT]) -> None:
+    def __init__(self, read: Callable[[NDArray[np.float64], float], CountsT]) -> None:
         self._read = read
         self._counts: dict[SiteName, CountsT] = {}
 
     def fold(self, contribution: Contribution) -> None:
         """Add one site's counts."""
-        self._counts[contribution.site] = self._read(fixedpoint.from_fixed(contribution.values))
+        self._counts[contribution.site] = self._read(
+            fixedpoint.from_fixed(contribution.values), contribution.noise_multiplier
+        )
 
     def close(self) -> dict[SiteName, CountsT]:
         """Return each site's counts."""

@@ -42,6 +42,7 @@ class _SiteTable(ConfigTable):
     patients: Annotated[int, Field(ge=1)]
     identity: Path
     node_key: Path
+    officer: Path | None = None
 
 
 class _FederationFile(ConfigTable):
@@ -67,6 +68,7 @@ class FederationConfig:
     tls: TlsFiles
     identity: SigningKey
     site_keys: Mapping[SiteName, VerifyingKey]
+    officer_keys: Mapping[SiteName, VerifyingKey]
     node_keys: Mapping[SiteName, Path]
 
 
@@ -106,6 +108,11 @@ def load_federation_config(path: Path) -> FederationConfig:
         site_keys={
             name: VerifyingKey.load(here / site.identity)
             for name, site in zip(names, file.sites, strict=True)
+        },
+        officer_keys={
+            name: VerifyingKey.load(here / site.officer)
+            for name, site in zip(names, file.sites, strict=True)
+            if site.officer is not None
         },
         node_keys={name: here / site.node_key for name, site in zip(names, file.sites, strict=True)},
     )

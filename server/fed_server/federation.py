@@ -18,7 +18,6 @@ the same to the last bit, so that sites answer with the bytes they had already m
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +34,7 @@ from fed_common.statistics import PatientCounts
 from fed_common.test_set import TestSet
 from fed_server.aggregation import AggregationRule, CountsBySite, ResultT_co, WeightedMean
 from fed_server.averaging import Weights
+from fed_server.continuity import Continuity
 from fed_server.gathering import gather
 from fed_server.journal import (
     Observer,
@@ -44,6 +44,7 @@ from fed_server.journal import (
     RunFinished,
     RunResumed,
     RunStarted,
+    SiteAnswered,
     SiteFigures,
 )
 from fed_server.outcomes import as_event, figures_of, latest_privacy
@@ -74,6 +75,7 @@ class Federation:
             key=self.coordinator.key,
             test_set=self.test_set,
         )
+        self._continuity = Continuity(self.coordinator.officer_keys, self.known)
 
     def run(self) -> Checkpoint:
         """Return the last checkpoint, after all rounds that were still to do.
@@ -95,6 +97,9 @@ class Federation:
 
     def _begin_or_resume(self) -> tuple[Checkpoint, Weights]:
         self.folder.journal.mend()
+        for event in self.folder.journal.read():
+            if isinstance(event, SiteAnswered):
+                self._continuity.remember(event.site, event.privacy)
         published = checkpoints.latest(self.folder.checkpoints)
         if published is None:
             return self._begin()
@@ -160,7 +165,9 @@ class Federation:
         self, terms: StatisticsTerms, first_P: NDArray[np.float32]
     ) -> RoundOutcome[Mapping[SiteName, PatientCounts]]:
         self._gather(0, all_until=time.monotonic() + self.settings.quorum.gather_s)
-        rule = CountsBySite(partial(PatientCounts.from_vector, terms=terms))
+        rule = CountsBySite(
+            lambda values, noise: PatientCounts.from_vector(values, replace(terms, noise_multiplier=noise))
+        )
         return self._ask(self._plan(0, self.known, terms, first_P), first_P, rule, attempt=1)
 
     def _round(self, current: Checkpoint, weights: Weights) -> tuple[Checkpoint, Weights]:
@@ -211,7 +218,7 @@ class Federation:
     ) -> RoundOutcome[Mapping[SiteName, EvaluationCounts]]:
         terms = replace(self.settings.evaluation_terms(), normalisation=current.manifest.terms.normalisation)
         plan = self._plan(number, current.manifest.sites, terms, candidate_P)
-        rule = CountsBySite(partial(EvaluationCounts.from_vector, noise_std=terms.noise_multiplier))
+        rule = CountsBySite(lambda values, noise: EvaluationCounts.from_vector(values, noise_std=noise))
         return self._ask(plan, candidate_P, rule, attempt=1)
 
     def _ask(
@@ -228,7 +235,12 @@ class Federation:
             self._tell(as_event(plan, reply))
 
         return run_round(
-            plan, parameter_bytes(parameters_P), rule, coordinator=self.coordinator, on_reply=on_reply
+            plan,
+            parameter_bytes(parameters_P),
+            rule,
+            coordinator=self.coordinator,
+            check=self._continuity.check,
+            on_reply=on_reply,
         )
 
     def _plan(

@@ -20,6 +20,7 @@ from fed_common.noised_figures import NoisedFigures
 from fed_common.plans import Normalisation, Phase, TrainTerms
 from fed_common.scoring import TestFigures
 from fed_common.task import Task
+from fed_common.tightening import Tightened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +67,12 @@ class PhaseAsked:
 
 @dataclass(frozen=True, kw_only=True)
 class SiteAnswered:
-    """A site's contribution was folded."""
+    """A site's contribution was folded; `tightened` is set where it was made with stricter terms."""
 
     round: int
     phase: Phase
     site: SiteName
+    tightened: Tightened | None = None
     privacy: PrivacyStatement
 
 

@@ -43,4 +43,10 @@ def as_event(plan: RoundPlan, reply: SiteReply) -> SiteAnswered | SiteFailed:
         return SiteFailed(
             round=plan.round, phase=plan.phase, site=reply.site, code=reply.code, detail=reply.detail
         )
-    return SiteAnswered(round=plan.round, phase=plan.phase, site=reply.site, privacy=reply.privacy)
+    return SiteAnswered(
+        round=plan.round,
+        phase=plan.phase,
+        site=reply.site,
+        tightened=reply.tightened,
+        privacy=reply.privacy,
+    )

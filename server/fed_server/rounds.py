@@ -15,10 +15,14 @@ from fed_server.screening import SiteFailure, SiteReply, screen
 
 @dataclass(frozen=True, kw_only=True)
 class Coordinator:
-    """Who asks, through which exchange, whose signatures count, and how many answers how soon are enough."""
+    """Who asks, through which exchange, whose signatures count, and how many answers how soon are enough.
+
+    `officer_keys` are those of the privacy officers, for the sites whose resets are accepted.
+    """
 
     key: SigningKey
     site_keys: Mapping[SiteName, VerifyingKey]
+    officer_keys: Mapping[SiteName, VerifyingKey]
     exchange: Exchange
     quorum: int
     deadline_s: float
@@ -39,9 +43,13 @@ def run_round(
     rule: AggregationRule[ResultT_co],
     *,
     coordinator: Coordinator,
+    check: Callable[[SiteReply], SiteReply],
     on_reply: Callable[[SiteReply], None],
 ) -> RoundOutcome[ResultT_co]:
-    """Ask the whole cohort and return what came of it; a failing site is a value, never an exception."""
+    """Ask the whole cohort and return what came of it; a failing site is a value, never an exception.
+
+    `check` sees every screened reply, and may make a failure of it.
+    """
     statement = PlanStatement(
         plan=plan, expires=int(time.time() + coordinator.deadline_s) + 1, body=digest_of(parameters)
     )
@@ -59,7 +67,8 @@ def run_round(
     for answer in coordinator.exchange.ask(question):
         if answer.site in answered:
             continue  # the first answer counts
-        reply = screen(answer, plan, coordinator.site_keys[answer.site], num_parameters=len(parameters) // 4)
+        site_key = coordinator.site_keys[answer.site]
+        reply = check(screen(answer, plan, site_key, num_parameters=len(parameters) // 4))
         if isinstance(reply, SiteFailure):
             failures.append(reply)
         else:

@@ -33,6 +33,7 @@ def go_on(
     coordinator = Coordinator(
         key=config.identity,
         site_keys=config.site_keys,
+        officer_keys=config.officer_keys,
         exchange=exchange,
         quorum=config.settings.quorum.sites,
         deadline_s=config.settings.quorum.deadline_s,

@@ -1,6 +1,7 @@
 """Decides what of a site's answer may be used at all, before anything is folded.
 
-An answer is opened in this order: signature of that very site, the plan it belongs to, refusal, size, values.
+An answer is opened in this order: signature of that very site, the plan it belongs to, refusal, the terms
+it was made with, size, values.
 One bad site is left out and named; it can't end the round.
 """
 
@@ -16,6 +17,7 @@ from fed_common.messages import AnswerStatement, PrivacyStatement, RefusalCode, 
 from fed_common.names import SiteName
 from fed_common.plans import EvaluationTerms, StatisticsTerms, TrainTerms
 from fed_common.signing import VerifyingKey
+from fed_common.tightening import Tightened, is_as_strict
 from fed_server.exchange import Answer, NoAnswer, Silence
 
 # Encoding rounds each of P values by at most half a step; the norm of that stays far below this.
@@ -24,7 +26,19 @@ _NORM_SLACK = 1e-3
 # A site's own words reach journal, terminal and report.
 _MAX_DETAIL = 300
 
-FailureCode = Silence | RefusalCode | Literal["untrusted", "malformed", "wrong-plan", "norm-beyond-clip"]
+FailureCode = (
+    Silence
+    | RefusalCode
+    | Literal[
+        "untrusted",
+        "malformed",
+        "wrong-plan",
+        "terms-loosened",
+        "norm-beyond-clip",
+        "ledger-forked",
+        "reset-refused",
+    ]
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +53,12 @@ class SiteFailure:
 
 @dataclass(frozen=True, kw_only=True)
 class Contribution:
-    """What a site adds to this phase: its noised update or counts, in fixed point."""
+    """What a site adds to this phase: its noised update or counts, in fixed point, and their noise."""
 
     site: SiteName
     values: NDArray[np.int64]
+    noise_multiplier: float
+    tightened: Tightened | None
     privacy: PrivacyStatement
 
 
@@ -81,16 +97,22 @@ def _open(
             detail=statement.refusal.detail[:_MAX_DETAIL],
             privacy=privacy,
         )
-    match plan.terms:
+    tightened = statement.tightened
+    terms = tightened.terms if tightened else plan.terms
+    if not is_as_strict(terms, plan.terms):
+        return SiteFailure(site=site, code="terms-loosened", detail="its own terms aren't stricter ones")
+    match terms:
         case TrainTerms(update_clip=clip):
-            values = fixedpoint.from_bytes(body, size=num_parameters)
+            values, noise = fixedpoint.from_bytes(body, size=num_parameters), terms.dp.noise_multiplier
             norm = float(np.linalg.norm(fixedpoint.from_fixed(values)))
             if not norm <= clip * (1 + _NORM_SLACK):
                 return SiteFailure(
                     site=site, code="norm-beyond-clip", detail=f"norm {norm:.3g}, at most {clip:g}"
                 )
-        case EvaluationTerms(bins=bins):
+        case EvaluationTerms(bins=bins, noise_multiplier=noise):
             values = fixedpoint.from_bytes(body, size=2 * bins)
-        case StatisticsTerms(classes=classes, bins=bins):
+        case StatisticsTerms(classes=classes, bins=bins, noise_multiplier=noise):
             values = fixedpoint.from_bytes(body, size=classes + bins)
-    return Contribution(site=site, values=values, privacy=privacy)
+    return Contribution(
+        site=site, values=values, noise_multiplier=noise, tightened=tightened, privacy=privacy
+    )

@@ -141,6 +141,7 @@ def _federation_tables(
                 "patients": site.patients,
                 "identity": f"keys/{site.name}/identity.pub",
                 "node_key": f"keys/{site.name}/node.pub",
+                "officer": f"keys/{site.name}/officer/officer.pub",
             }
             for site in terms
         ],

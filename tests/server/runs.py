@@ -9,6 +9,7 @@ from tests.fakes import (
     COORDINATOR_KEY,
     COORDINATOR_SIGNS,
     MODEL,
+    OFFICER_KEYS,
     SITE_KEYS,
     SITES,
     TASK,
@@ -61,6 +62,7 @@ class Run:
         coordinator = Coordinator(
             key=COORDINATOR_KEY,
             site_keys={site: key.verifying_key for site, key in SITE_KEYS.items()},
+            officer_keys={site: key.verifying_key for site, key in OFFICER_KEYS.items()},
             exchange=exchange,
             quorum=settings.quorum.sites,
             deadline_s=60.0,

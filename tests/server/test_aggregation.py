@@ -1,7 +1,6 @@
 """The mean is the one computed by hand, to the last bit, in whatever order the sites answer."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -19,8 +18,14 @@ from fed_server.aggregation import CountsBySite, WeightedMean
 from fed_server.screening import Contribution
 
 
-def contribution(site: SiteName, values: NDArray[np.float64]) -> Contribution:
-    return Contribution(site=site, values=fixedpoint.to_fixed(values), privacy=privacy_of())
+def contribution(site: SiteName, values: NDArray[np.float64], *, noise: float = 4.0) -> Contribution:
+    return Contribution(
+        site=site,
+        values=fixedpoint.to_fixed(values),
+        noise_multiplier=noise,
+        tightened=None,
+        privacy=privacy_of(),
+    )
 
 
 def mean_of(*contributions: Contribution) -> NDArray[np.float64]:
@@ -75,14 +80,16 @@ def test_the_largest_allowed_sum_does_not_wrap_around() -> None:
 
 
 def test_histograms_stay_apart_by_site_and_know_their_noise() -> None:
-    opened = CountsBySite(partial(EvaluationCounts.from_vector, noise_std=4.0)).open(plan_of(EVALUATE))
+    opened = CountsBySite(lambda values, noise: EvaluationCounts.from_vector(values, noise_std=noise)).open(
+        plan_of(EVALUATE)
+    )
     opened.fold(contribution(NORTH, released([1.0, 2.0], [3.0, 4.0])))
-    opened.fold(contribution(EAST, released([0.5, 0.0], [0.0, -0.5])))
+    opened.fold(contribution(EAST, released([0.5, 0.0], [0.0, -0.5]), noise=9.0))
     counts = opened.close()
     assert counts.keys() == {NORTH, EAST}
     assert counts[NORTH].negatives_B == pytest.approx([1.0, 2.0])
     assert counts[EAST].positives_B == pytest.approx([0.0, -0.5])
-    assert counts[EAST].noise_std == 4.0
+    assert (counts[NORTH].noise_std, counts[EAST].noise_std) == (4.0, 9.0)
 
 
 def released(negatives: list[float], positives: list[float]) -> NDArray[np.float64]:

@@ -78,6 +78,7 @@ def federated(
         coordinator = Coordinator(
             key=COORDINATOR_KEY,
             site_keys={name: key.verifying_key for name, key in SITE_KEYS.items()},
+            officer_keys={},
             exchange=DirectExchange({name: site.answer for name, site in sites.items()}),
             quorum=3,
             deadline_s=60.0,
@@ -87,6 +88,7 @@ def federated(
             parameter_bytes(first_P),
             WeightedMean(len(first_P)),
             coordinator=coordinator,
+            check=lambda reply: reply,
             on_reply=lambda reply: None,
         )
     assert outcome.result is not None

@@ -43,6 +43,7 @@ def asked(
     coordinator = Coordinator(
         key=COORDINATOR_KEY,
         site_keys={site: key.verifying_key for site, key in SITE_KEYS.items()},
+        officer_keys={},
         exchange=exchange,
         quorum=quorum,
         deadline_s=60.0,
@@ -53,6 +54,7 @@ def asked(
         parameter_bytes(FIRST_P),
         WeightedMean(NUM_PARAMETERS),
         coordinator=coordinator,
+        check=lambda reply: reply,
         on_reply=heard.append,
     )
 

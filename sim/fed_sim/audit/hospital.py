@@ -9,6 +9,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fed_client.answers import AnswerStore
+from fed_client.countersignature import Countersignature
 from fed_client.dataset import LabelledImages, SiteDataset
 from fed_client.opening import ACCOUNTANTS
 from fed_client.policy import SitePolicy
@@ -79,6 +80,9 @@ def opened(parts: SiteParts, train: LabelledImages, folder: Path) -> Iterator[Si
             policy=POLICY,
             ledger=ledger,
             answers=AnswerStore(folder / "answers"),
+            countersignature=Countersignature(
+                folder=folder / "countersigned", site=SITE, coordinator=COORDINATOR_KEY.verifying_key
+            ),
             accountants=ACCOUNTANTS,
             randomness=parts.randomness,
             make_step=parts.make_step,
