@@ -25,6 +25,7 @@ from fed_server.release import load_audit, release_model
 from fed_server.report import write_report
 from fed_server.run_folder import RunFolder
 from fed_server.running import current_run, go_on
+from fed_server.status_command import status
 
 app = typer.Typer(
     name="fed-server",
@@ -58,6 +59,9 @@ def start(
     settings = load_federation_config(config)
     with exclusive(settings.runs, owner="fed-server"):
         _run(settings, json=json, new_run=new_run)
+
+
+app.command()(status)
 
 
 @app.command()

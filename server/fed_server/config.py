@@ -72,6 +72,15 @@ class FederationConfig:
     node_keys: Mapping[SiteName, Path]
 
 
+def runs_folder(path: Path) -> Path:
+    """Return where the runs are; no key is needed to look at them.
+
+    Raises:
+        ConfigError: the file is missing or says something that is not allowed.
+    """
+    return path.parent / load_config(path, _FederationFile).federation.runs
+
+
 def load_federation_config(path: Path) -> FederationConfig:
     """Return what federation.toml says.
 

@@ -96,6 +96,8 @@ class ConsoleObserver:
 
     def __call__(self, event: RunEvent) -> None:
         """Show one event."""
+        for line in self._run.new_resets(event):
+            self._print(line, style="yellow")
         self._run.remember(event)
         match event:
             case RunStarted():
@@ -112,6 +114,9 @@ class ConsoleObserver:
             case SiteFailed():
                 reason = f"{event.code}: {event.detail}" if event.detail else event.code
                 self._print(f"round {event.round} {event.phase}: {event.site} {reason}", style="yellow")
+            case SiteAnswered() if event.tightened:
+                codes = ", ".join(event.tightened.codes)
+                self._print(f"round {event.round} {event.phase}: {event.site} tightened the terms: {codes}")
             case StatisticsGathered():
                 self._print("  ".join(_statistics(event)))
             case RoundPublished():
@@ -142,6 +147,15 @@ class _RunSoFar:
     seconds: list[float] = field(default_factory=list)
     answered: list[SiteName] = field(default_factory=list)
     privacy: dict[SiteName, PrivacyStatement] = field(default_factory=dict)
+
+    def new_resets(self, event: RunEvent) -> Iterator[str]:
+        """Yield what to say of a reset that no earlier event has told of."""
+        if not isinstance(event, SiteAnswered) or (signed := event.privacy.reset) is None:
+            return
+        known = self.privacy.get(event.site)
+        if known is None or known.reset != signed:
+            reset = signed.reset
+            yield f"{event.site}: its privacy officer began a new budget, signed: {reset.reason}"
 
     @property
     def time_left(self) -> str:

@@ -5,6 +5,7 @@ is what was written down.
 """
 
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -172,7 +173,16 @@ _KINDS: dict[str, type[RunEvent]] = {
         ModelReleased,
     )
 }
+_LINE = re.compile(rb'\{"at":(?P<at>[0-9]{1,19}),"event":"(?P<event>[A-Za-z]+)","fact":(?P<fact>.*)\}')
 Observer = Callable[[RunEvent], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedEvent:
+    """An event and when it was written down, in seconds since 1970."""
+
+    at: int
+    event: RunEvent
 
 
 def encode_event(event: RunEvent) -> bytes:
@@ -210,13 +220,16 @@ class Journal:
         Raises:
             MalformedMessageError: a line in the middle is damaged.
         """
+        return tuple(told.event for told in self.timed())
+
+    def timed(self) -> tuple[TimedEvent, ...]:
+        """Return the events with their times; see `read`."""
         lines = self.path.read_bytes().split(b"\n") if self.path.exists() else [b""]
         return tuple(_decode(line) for line in lines[:-1])
 
 
-def _decode(line: bytes) -> RunEvent:
-    head, separator, fact = line.partition(b',"fact":')
-    name = head.rpartition(b'"event":"')[2].rstrip(b'"').decode(errors="replace")
-    if not separator or name not in _KINDS:
+def _decode(line: bytes) -> TimedEvent:
+    form = _LINE.fullmatch(line)
+    if form is None or (kind := _KINDS.get(form["event"].decode())) is None:
         raise MalformedMessageError("the journal has a damaged line")
-    return canonical.decode(fact[:-1], _KINDS[name])
+    return TimedEvent(at=int(form["at"]), event=canonical.decode(form["fact"], kind))

@@ -3,6 +3,7 @@
 It is made of the journal alone, and is one file that reaches out to nothing: no script, no font, no image.
 """
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def render_report(events: Sequence[RunEvent], references: References | None) -> 
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(figure=_figure, interval=_interval, signed=_signed)
+    environment.filters.update(figure=_figure, interval=_interval, signed=_signed, day=_day)
     template = resources.files("fed_server").joinpath("report.html.jinja").read_text(encoding="utf-8")
     started = [event for event in events if isinstance(event, RunStarted)]
     story = _Story(started=started[-1], events=events) if started else None
@@ -128,6 +129,15 @@ class _Story:
         """Return why the model was published, None where it wasn't yet."""
         released = [event.release for event in self.events if isinstance(event, ModelReleased)]
         return released[-1] if released else None
+
+    @property
+    def tightened(self) -> dict[SiteName, list[str]]:
+        """Return which limits made a site work with stricter terms than asked, at any time of the run."""
+        codes: dict[SiteName, set[str]] = {}
+        for event in self.events:
+            if isinstance(event, SiteAnswered) and event.tightened:
+                codes.setdefault(event.site, set()).update(event.tightened.codes)
+        return {site: sorted(codes[site]) for site in sorted(codes)}
 
     @cached_property
     def statistics(self) -> StatisticsGathered | None:
@@ -237,6 +247,10 @@ def _greys(statistics: StatisticsGathered | None) -> dict[SiteName, str]:
 
 def _figure(value: float) -> str:
     return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _day(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 
 def _interval(estimate: Estimate) -> str:
