@@ -264,6 +264,7 @@ def test_another_recipe_is_not_trained_on_until_registered(site: Site) -> None:
 def test_too_few_patients_for_the_policy_are_refused_at_every_start(site: Site) -> None:
     site.run("add")
     site.config.write_text(site.config.read_text().replace("min_patients = 5", "min_patients = 50"))
+    sign_site_file(site.config, site.root / "officer/officer.key")
     with pytest.raises(DataError, match=r"at least 50 patients .* data set v0001 has 12"):
         open_registered(load_site_config(site.config))
 
@@ -279,6 +280,5 @@ def test_too_few_patients_for_the_policy_are_refused_at_every_start(site: Site) 
     ],
 )
 def test_a_data_table_that_makes_no_sense_is_refused(site: Site, data: dict[str, object], says: str) -> None:
-    site.configure(**data)
     with pytest.raises(ConfigError, match=says):
-        load_site_config(site.config)
+        site.configure(**data)
