@@ -9,6 +9,7 @@ The ledger is a text file of one signed fact per line (`fed_common.ledger_record
 4. A last line torn by a power cut counts as the costliest round that the policy allows.
 """
 
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -128,6 +129,7 @@ class PrivacyLedger:
         event = LedgerEvent(
             seq=head.events,
             time=int(time.time()),
+            nonce=secrets.token_hex(8),
             kind=kind,
             site=self._subject.site,
             run=run,

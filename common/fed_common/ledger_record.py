@@ -30,10 +30,14 @@ class LedgerHead:
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerEvent:
-    """One fact: what was released, about which data, for which run, under which policy."""
+    """One fact: what was released, about which data, for which run, under which policy.
+
+    `nonce` is random: two ledgers that part after a restored backup have different heads, so it shows.
+    """
 
     seq: int
     time: int
+    nonce: str
     kind: Literal["charge", "torn-line"]
     site: SiteName
     run: RunId

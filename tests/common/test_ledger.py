@@ -145,6 +145,7 @@ def event(spend: Spend = SPEND) -> LedgerEvent:
     return LedgerEvent(
         seq=0,
         time=0,
+        nonce="0" * 16,
         kind="charge",
         site=NORTH,
         run=RUN,
