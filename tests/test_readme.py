@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -32,7 +33,7 @@ def blocks(language: str) -> list[str]:
 def commands() -> Iterator[list[str]]:
     for line in "".join(blocks("shell")).splitlines():
         if line.startswith("fed-"):
-            yield line.partition("#")[0].split()
+            yield shlex.split(line, comments=True)
 
 
 def families() -> Iterator[type[FedError]]:
