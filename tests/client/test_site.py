@@ -260,7 +260,7 @@ def test_an_answer_that_cannot_be_kept_is_not_sent_and_stays_charged(site: Site)
 
 def test_nothing_that_travels_beside_the_update_is_measured_on_patients() -> None:
     stated = {field.name for kind in (AnswerStatement, PrivacyStatement) for field in fields(kind)}
-    of_the_plan = {"site", "run", "round", "phase", "plan", "body", "refusal", "privacy"}
+    of_the_plan = {"site", "run", "round", "phase", "plan", "body", "refusal", "tightened", "privacy"}
     of_the_ledger = {
         "unit",
         "epsilon",
@@ -270,6 +270,7 @@ def test_nothing_that_travels_beside_the_update_is_measured_on_patients() -> Non
         "releases",
         "accountant",
         "ledger",
+        "reset",
     }
     assert stated == of_the_plan | of_the_ledger | {"code"}
 
