@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fed_client.config import load_site_config
+from fed_client.config import read_site_config
 from fed_client.opening import ACCOUNTANTS
 from fed_client.privacy_statement import state_privacy
 from fed_common.budget import MANY
@@ -27,7 +27,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
     """Show what a proposed run would cost and leave of the budget; nothing is charged."""
-    settings = load_site_config(config)
+    settings = read_site_config(config)
     record = LedgerRecord.read(settings.ledger, SigningKey.load(settings.identity).verifying_key)
     proposal, _ = load_proposal(federation)
     noise = proposal.noise_multiplier()
