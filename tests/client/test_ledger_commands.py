@@ -7,15 +7,26 @@ from pathlib import Path
 
 import pytest
 import tomli_w
-from tests.fakes import MODEL, NORTH, POLICY, RUN, SITE_KEYS, StepCounter, held_ledger, new_key
+from tests.fakes import (
+    COORDINATOR_SIGNS,
+    MODEL,
+    NORTH,
+    POLICY,
+    RUN,
+    SITE_KEYS,
+    StepCounter,
+    held_ledger,
+    new_key,
+)
 from typer.testing import CliRunner
 
 from fed_client.ledger_commands import app
 from fed_client.ledger_export import LedgerExport, export_ledger, verify_export
+from fed_client.policy_commands import sign_site_file
 from fed_common import signed_fact
 from fed_common.accounting import Spend
-from fed_common.errors import ConfigError, FedError, LedgerError
-from fed_common.key_files import make_private_folder, pem, write_private
+from fed_common.errors import ConfigError, FedError, LedgerError, PrivacyError
+from fed_common.key_files import make_private_folder, pem, write_officer_keys, write_private
 from fed_common.ledger_record import LedgerRecord, read_lines
 from fed_common.names import RunId
 
@@ -32,8 +43,11 @@ def config(tmp_path: Path) -> Path:
     (tmp_path / "task.toml").write_text(
         'name = "chest"\nclasses = ["normal", "finding"]\npositive = "finding"\n[recipe]\n'
     )
+    (tmp_path / "coordinator.pub").write_bytes(COORDINATOR_SIGNS.pem)
+    write_officer_keys(tmp_path / "officer", passphrase=None)
     path = tmp_path / "site.toml"
     path.write_text(tomli_w.dumps(TABLES))
+    sign_site_file(path, tmp_path / "officer/officer.key")
     with held_ledger(tmp_path / "state", witness=tmp_path / "witness") as ledger:
         for number in (1, 2, 3):
             ledger.charge(RUN, number, "train", SPEND)
@@ -181,3 +195,33 @@ def test_a_proposal_that_does_not_keep_its_own_epsilon_is_refused(config: Path) 
     proposal.write_text(tomli_w.dumps(PROPOSAL | {"privacy": PROPOSAL["privacy"] | {"epsilon": 0.5}}))
     with pytest.raises(ConfigError, match="noise_multiplier 3 spends"):
         run("plan", proposal, "--config", config)
+
+
+def test_only_a_reset_by_the_officer_begins_another_budget(config: Path) -> None:
+    old = LedgerRecord.read(ledger_of(config), KEY.verifying_key).head
+    officer = config.parent / "officer/officer.key"
+    printed = run("reset", "--key", officer, "--reason", "a new [year]", "--config", config)
+    assert f"in place of a ledger of 5 lines ({old.digest[:12]}): a new [year]" in printed
+    shown = run("show", "--config", config)
+    assert "0 releases" in shown and "a new [year]" in shown
+    assert "1 lines: signatures and chain are right" in run("verify", "--config", config)
+
+
+def test_a_reset_by_another_key_is_refused(config: Path, tmp_path: Path) -> None:
+    write_officer_keys(tmp_path / "insider", passphrase=None)
+    before = ledger_of(config).read_bytes()
+    with pytest.raises(PrivacyError, match="not the one of"):
+        run("reset", "--key", tmp_path / "insider/officer.key", "--reason", "mine", "--config", config)
+    assert ledger_of(config).read_bytes() == before
+
+
+def test_without_a_witness_the_officer_names_the_head(config: Path) -> None:
+    officer = config.parent / "officer/officer.key"
+    (config.parent / "witness").unlink()
+    with pytest.raises(LedgerError, match="name the --head"):
+        run("reset", "--key", officer, "--reason", "both disks died", "--config", config)
+    with pytest.raises(ConfigError, match="LINES:DIGEST"):
+        run("reset", "--key", officer, "--reason", "r", "--head", "5", "--config", config)
+    named = f"7:{'a' * 64}"
+    printed = run("reset", "--key", officer, "--reason", "r", "--head", named, "--config", config)
+    assert "a ledger of 7 lines" in printed
