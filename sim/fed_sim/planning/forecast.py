@@ -92,6 +92,7 @@ def _run(base: Consortium, root: Path, *, epsilon: float, rounds: int) -> tuple[
         _set(copy.federation_file, "evaluation", "every", rounds)
         for site in copy.sites:
             _set(copy.site_file(site), "policy", "epsilon", epsilon)
+            copy.sign(site)
         _, last = simulate(copy, observer=_unseen)
     finally:
         shutil.rmtree(root)
