@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fed_client.answers import AnswerStore
 from fed_client.config import SiteConfig, load_site_config
+from fed_client.countersignature import Countersignature
 from fed_client.dataset import SiteDataset
 from fed_client.opening import open_registered
 from fed_client.site import Site, SiteIdentity
@@ -171,7 +172,7 @@ def _trained(
 def _site(config: SiteConfig, dataset: SiteDataset, folder: Path, randomness: Randomness) -> Iterator[Site]:
     """Yield a site with a new ledger, on images that are in memory already."""
     policy = replace(config.policy, epsilon=_BEYOND_REACH, min_cohort=1)
-    key = SigningKey.load(config.identity)
+    key, coordinator = SigningKey.load(config.identity), VerifyingKey.load(config.coordinator)
     with PrivacyLedger.held(
         folder / "ledger.jsonl",
         witness=folder / "witness",
@@ -180,14 +181,15 @@ def _site(config: SiteConfig, dataset: SiteDataset, folder: Path, randomness: Ra
         costliest=policy.costliest_round(),
     ) as ledger:
         yield Site(
-            identity=SiteIdentity(
-                name=config.name, key=key, coordinator=VerifyingKey.load(config.coordinator)
-            ),
+            identity=SiteIdentity(name=config.name, key=key, coordinator=coordinator),
             task=config.task,
             dataset=dataset,
             policy=policy,
             ledger=ledger,
             answers=AnswerStore(folder / "answers"),
+            countersignature=Countersignature(
+                folder=folder / "countersigned", site=config.name, coordinator=coordinator
+            ),
             accountants=(RdpAccountant(),),
             randomness=randomness,
         )
