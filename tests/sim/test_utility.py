@@ -4,7 +4,10 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
+from fed_common.greys import USUAL
+from fed_common.models import ModelSpec, build_model, frozen_features
 from fed_sim.bench.known_features import KnownFeatures
 from fed_sim.bench.utility import EPSILONS, Arm, NoNoise, measure
 from fed_sim.bench.utility_table import Result, Results, cell, lines
@@ -84,6 +87,22 @@ def test_the_table_has_the_pooled_model_beside_every_number_of_hospitals() -> No
         table[2]
         == "| play | 3 | federated | 8 | 0.900 ± nan [0.880, 0.920] | 0.800 ± nan [0.761, 0.839] | 1 |"
     )
+
+
+def test_a_known_pictures_features_are_those_that_would_be_computed() -> None:
+    spec = ModelSpec(architecture="scattering", channels=1, classes=2)
+    images_NCHW = torch.randn(3, 1, 32, 32)
+    dealt_NCHW = images_NCHW[[2, 0]]
+    known = KnownFeatures()
+    known.prepare(spec, images_NCHW)
+    known.prepare(spec, dealt_NCHW)
+
+    kept = frozen_features(build_model(spec), dealt_NCHW, USUAL)
+    computed = frozen_features(build_model(spec), dealt_NCHW.clone(), USUAL)
+
+    assert kept is not None and computed is not None
+    assert torch.allclose(kept, computed, atol=1e-3)
+    assert not torch.allclose(kept[0], kept[1], atol=1e-3)
 
 
 @pytest.mark.slow
