@@ -134,4 +134,5 @@ def _line(collection: str, sites: int, arm: Arm, epsilon: float, figures: Cell) 
 
 
 def _figure(test: Estimate, over_runs: float) -> str:
-    return f"{test.value:.3f} ± {over_runs:.3f} [{test.low:.3f}, {test.high:.3f}]"
+    runs = "" if math.isnan(over_runs) else f" ± {over_runs:.3f}"
+    return f"{test.value:.3f}{runs} [{test.low:.3f}, {test.high:.3f}]"
