@@ -1,5 +1,6 @@
 """The public collections that utility is measured on, each with its recipe, dealt out run by run."""
 
+import csv
 import math
 import subprocess
 import tempfile
@@ -8,16 +9,22 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from fed_client.dataset.public import read_at_once
+from fed_common.task import Task, load_task
 from fed_sim.bench.known_features import KnownFeatures
 from fed_sim.bench.utility import Arm, measure
 from fed_sim.bench.utility_table import Result, Results
-from fed_sim.hospitals import FederationSummary
+from fed_sim.hospitals import PUBLIC_TEST, LabelRow, write_labels
 from fed_sim.imports import ArraySource, import_array, import_medmnist
 from fed_sim.partition import Spread
 from fed_sim.scenario import gallery
 
 # Training alone is measured at the first hospital of each run, which has other patients each time.
 _ALONE = "hospital-1"
+
+
+# Deals the collection out to hospitals and returns how many patients its public test has.
+ImportInto = Callable[[Path, Path, Spread], int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,19 +34,36 @@ class Benchmark:
     name: str
     scenario: str
     rounds: Mapping[float, int]
-    import_into: Callable[[Path, Path, Spread], FederationSummary]
+    import_into: ImportInto
 
 
-def _medmnist(file: str) -> Callable[[Path, Path, Spread], FederationSummary]:
-    return lambda data, out, spread: import_medmnist(data / file, out, spread=spread)
+def _medmnist(file: str) -> ImportInto:
+    return lambda data, out, spread: import_medmnist(data / file, out, spread=spread).public_test.num_patients
 
 
-def _brain(data: Path, out: Path, spread: Spread) -> FederationSummary:
+def _brain(data: Path, out: Path, spread: Spread) -> int:
     folder = data / "brain_mri_nickparvar"
     source = ArraySource(
         images=folder / "images.npz", index=folder / "index.csv", label_column="label", test_split="test"
     )
-    return import_array(source, out, spread=spread)
+    import_array(source, out, spread=spread)
+    return _drop_unusable(out / PUBLIC_TEST, load_task(out / "task.toml"))
+
+
+def _drop_unusable(test: Path, task: Task) -> int:
+    """Leave in the test what would be given to hospitals, and return how much that is.
+
+    Copies go, and pictures that may show burned-in text.
+    """
+    files = read_at_once(test, task).names.files
+    usable = {file.name for file in files if not file.reasons}
+    with (test / "labels.csv").open(encoding="utf-8", newline="") as file:
+        rows = [LabelRow(**row) for row in csv.DictReader(file)]
+    write_labels(test / "labels.csv", [row for row in rows if row.file in usable])
+    for row in rows:
+        if row.file not in usable:
+            (test / "images" / row.file).unlink()
+    return len(usable)
 
 
 # The rounds were chosen on the validation splits (`sim/results/utility.md`).
@@ -100,7 +124,7 @@ def _run(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         hospitals = folder / "hospitals"
-        summary = benchmark.import_into(data, hospitals, spread)
+        test_patients = benchmark.import_into(data, hospitals, spread)
         models = measure(
             hospitals,
             gallery(benchmark.scenario),
@@ -122,7 +146,7 @@ def _run(
                 auc_low=auc.low,
                 auc_high=auc.high,
                 accuracy=model.figures.accuracy,
-                test_patients=summary.public_test.num_patients,
+                test_patients=test_patients,
                 commit=_commit(),
             )
             tell(row)
