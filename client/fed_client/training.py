@@ -30,7 +30,7 @@ from fed_common.randomness import Randomness, snap
 
 # Per-image gradients take 4 P bytes each; more at once are slower, they fall out of the cache.
 _IMAGES_AT_ONCE = 128
-# A network's maps take some hundred times its input: with this many numbers, about a gigabyte.
+# A network's maps take some hundred times its input: this many numbers bound them.
 _NUMBERS_AT_ONCE = 1 << 19
 # What a step does to a parameter is done while it is in the processor's cache.
 _PARAMETERS_AT_ONCE = 1 << 15
@@ -67,22 +67,26 @@ def train_privately(  # noqa: PLR0913 (three of them are seams, for tests and th
     step = make_step(local)
     images_of = _images_by_patient(images)
     divisor = terms.dp.sampling_rate * patients_public
-    start_P = flatten(local).astype(np.float64)
-    weights_P, velocity_P = start_P.copy(), np.zeros_like(start_P)
+    weights_P = flatten(local).astype(np.float64)
+    velocity_P, sum_P = np.zeros_like(weights_P), np.zeros_like(weights_P)
     for _ in range(terms.dp.steps):
         if stop():
             raise TrainingStoppedError("training was asked to stop")
         picked = _sample(images_of, terms.dp, randomness)
-        sum_P = np.zeros_like(start_P)
+        sum_P[:] = 0
         for batch in physical_batches(inputs, picked):
             sum_P += step.clipped_sum(batch, clip_norm=terms.dp.clip_norm, class_weights=terms.class_weights)
         for start in range(0, sum_P.size, _PARAMETERS_AT_ONCE):
             block = slice(start, start + _PARAMETERS_AT_ONCE)
             noised_P = _noised(sum_P[block], terms.dp, randomness)
-            velocity_P[block] = terms.momentum * velocity_P[block] + noised_P / divisor
-            weights_P[block] -= terms.learning_rate * velocity_P[block]
+            change_P = noised_P / divisor
+            if terms.momentum:  # otherwise the velocity takes no memory
+                change_P += terms.momentum * velocity_P[block]
+                velocity_P[block] = change_P
+            weights_P[block] -= terms.learning_rate * change_P
         load_flat(local, weights_P)
-    return weights_P - start_P
+    weights_P -= flatten(trained_part(model))
+    return weights_P
 
 
 def clip_update(delta_P: NDArray[np.float64], norm: float) -> NDArray[np.float64]:
