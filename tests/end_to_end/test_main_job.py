@@ -52,8 +52,10 @@ def test_three_daemons_and_a_coordinator_make_a_signed_model_and_a_report(
         )  # fmt: skip
         assert verified.returncode == 0
         assert verified.stdout.count("each patient is protected with epsilon") == 3
-        shown = run("fed_client", "ledger", "--config", started.consortium.site_file(next(iter(sites))))
-        assert (shown.returncode, "4 events" in shown.stdout, "Unit: patient" in shown.stdout) == (
+        shown = run(
+            "fed_client", "ledger", "show", "--config", started.consortium.site_file(next(iter(sites)))
+        )
+        assert (shown.returncode, "4 releases" in shown.stdout, "Unit: patient" in shown.stdout) == (
             0,
             True,
             True,
