@@ -38,4 +38,4 @@ def test_several_labels_and_statistics_go_all_the_way(tmp_path: Path, hospitals:
     )  # fmt: skip
     assert "output: several labels of normal, lesion; positive: lesion" in verified.stdout
     shown = run("fed_client", "ledger", "show", "--config", consortium.site_file(consortium.sites[0]))
-    assert "statistics" in shown.stdout and "5 events" in shown.stdout
+    assert "statistics" in shown.stdout and "5 releases" in shown.stdout
