@@ -201,6 +201,7 @@ def succeed(work: Callable[[], None]) -> None:
 
 def main(root: Path) -> None:
     costliest_round(POLICY)  # once, before it is forked
+    SystemRandomness().gaussian(1, std=1.0)  # compiles
     moments: tuple[Moment, ...] = ("before", "torn")
     for scenario, moment in product(SCENARIOS, moments):
         for number in count(1):
