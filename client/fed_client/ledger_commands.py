@@ -176,7 +176,7 @@ def _record(settings: SiteConfig) -> LedgerRecord:
 def _table(runs: list[RunSpending], *, title: str) -> Table:
     table = Table(title=title, title_justify="left")
     for heading in ("data set", "run", "release", "rounds", "releases", "mechanism", "epsilon after"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading == "release")
     for spent in runs:
         for place, made in enumerate(spent.releases):
             first, last = made.rounds
