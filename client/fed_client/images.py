@@ -71,7 +71,7 @@ class ImageFacts:
     burned_in_annotation: Text
     recognizable_features: Text
     codes: Annotated[tuple[Code, ...], Field(max_length=bounds.MAX_CODES)]
-    pixels: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    pixels: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -28,7 +28,7 @@ FACTS = ImageFacts(
     burned_in_annotation="",
     recognizable_features="",
     codes=(),
-    pixels="00" * 32,
+    pixels="00" * 16,
 )
 
 

@@ -77,7 +77,7 @@ MISDEEDS: dict[str, Callable[[], object]] = {
     "huge-frame-number": lambda: tell(replace(FACTS, frame=1 << 40, num_frames=1 << 41)),
     "no-rows": lambda: tell(replace(FACTS, rows=0)),
     "many-bits": lambda: tell(replace(FACTS, bits_stored=1 << 20)),
-    "no-digest": lambda: tell(replace(FACTS, pixels="g" * 64)),
+    "no-digest": lambda: tell(replace(FACTS, pixels="g" * 32)),
     "two-patients": lambda: tell(*frames(2, of=2, patient_id="P2")),
     "two-images": lambda: tell(*frames(2, of=2, sop_instance_uid="1.2.4")),
     "same-frame-twice": lambda: tell(*frames(2, of=2, frame=0)),
