@@ -49,8 +49,8 @@ _KNOWN_LAYERS = frozenset(
 )
 _OWN_LAYERS = "fed_common.models."
 
-# Float32 sums differ in their last bits with the order of adding.
-_TOLERANCE = 1e-3
+# Float32 sums differ in their last bits with the order of adding; eighteen layers deep, in the third place.
+_TOLERANCE = 1e-2
 _CLIP_NORM = 0.1
 _OWNERS = (0, 0, 1, 2, 3)
 # White (black is -2), about the largest number there is, and none.
