@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def graft(path: Path, header: Dataset, *, whole: bool) -> None:
     patient, instance = file.PatientID, file.SOPInstanceUID
     for element in header:
         if element.tag.group not in _PIXEL_GROUPS and element.keyword not in _OWN:
-            file[element.tag] = element
+            file[element.tag] = deepcopy(element)  # an id set below must not grow in the header, too
     if not whole:
         file.PatientID = f"{header.get('PatientID', '')} {patient}"
         file.SOPInstanceUID = instance
