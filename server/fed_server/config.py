@@ -17,7 +17,7 @@ from fed_common.signing import SigningKey, VerifyingKey
 from fed_common.task import load_task
 from fed_common.test_set import TestSet, load_test_set
 from fed_server.flower_link import TlsFiles
-from fed_server.settings import QuorumTable, RunSettings, TrainingTable
+from fed_server.settings import AggregationTable, QuorumTable, RunSettings, TrainingTable
 
 
 class _FederationTable(ConfigTable):
@@ -53,6 +53,7 @@ class _FederationFile(ConfigTable):
     training: TrainingTable
     privacy: PrivacyTable
     evaluation: EvaluationTable = EvaluationTable()
+    aggregation: AggregationTable = AggregationTable()
     statistics: StatisticsTable | None = None
 
 
@@ -101,6 +102,7 @@ def load_federation_config(path: Path) -> FederationConfig:
         training=file.training,
         privacy=file.privacy,
         evaluation=file.evaluation,
+        aggregation=file.aggregation,
         statistics=file.statistics,
         quorum=file.quorum,
     )

@@ -1,7 +1,7 @@
 """What a run is made of: the tables that federation.toml and scenario.toml share, and what they amount to."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -44,6 +44,12 @@ class QuorumTable(ConfigTable):
     retries: Annotated[int, Field(ge=0)] = 2
 
 
+class AggregationTable(ConfigTable):
+    """How the sites' updates become one: FedAvg's mean, weighted by their public size classes."""
+
+    rule: Literal["mean"] = "mean"
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """Everything that decides what a run computes; its digest is in every manifest."""
@@ -55,6 +61,7 @@ class RunSettings:
     privacy: PrivacyTable
     evaluation: EvaluationTable
     quorum: QuorumTable
+    aggregation: AggregationTable = AggregationTable()
     statistics: StatisticsTable | None = None
 
     def __post_init__(self) -> None:
@@ -72,7 +79,7 @@ class RunSettings:
     @property
     def digest(self) -> Digest:
         """Identify the settings; a run resumes only with the ones it began with."""
-        tables: list[ConfigTable] = [self.training, self.privacy, self.evaluation]
+        tables: list[ConfigTable] = [self.training, self.privacy, self.evaluation, self.aggregation]
         if self.statistics is not None:
             tables.append(self.statistics)
         facts = _SettingsFacts(

@@ -134,6 +134,7 @@ def _federation_tables(
         "training": scenario.training.model_dump(exclude_none=True),
         "privacy": scenario.privacy.model_dump(exclude_none=True),
         "evaluation": scenario.evaluation.model_dump(exclude_none=True),
+        "aggregation": scenario.aggregation.model_dump(exclude_none=True),
         **({"statistics": statistics.model_dump()} if statistics else {}),
         "sites": [
             {

@@ -8,7 +8,7 @@ from pydantic import Field
 from fed_common.config import ConfigTable, load_config
 from fed_common.proposal import EvaluationTable, PrivacyTable, StatisticsTable
 from fed_common.task import ModelName
-from fed_server.settings import QuorumTable, TrainingTable
+from fed_server.settings import AggregationTable, QuorumTable, TrainingTable
 
 
 class PolicyTable(ConfigTable):
@@ -30,6 +30,7 @@ class Scenario(ConfigTable):
     training: TrainingTable
     privacy: PrivacyTable
     evaluation: EvaluationTable = EvaluationTable()
+    aggregation: AggregationTable = AggregationTable()
     statistics: StatisticsTable | None = None
     policy: PolicyTable = PolicyTable()
 
