@@ -1,6 +1,6 @@
 """What a run is made of: the tables that federation.toml and scenario.toml share, and what they amount to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -61,7 +61,7 @@ class RunSettings:
     privacy: PrivacyTable
     evaluation: EvaluationTable
     quorum: QuorumTable
-    aggregation: AggregationTable = AggregationTable()
+    aggregation: AggregationTable = field(default_factory=AggregationTable)
     statistics: StatisticsTable | None = None
 
     def __post_init__(self) -> None:
