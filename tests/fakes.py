@@ -20,7 +20,7 @@ from fed_common import fixedpoint
 from fed_common.accounting import Spend
 from fed_common.checkpoint import parameter_bytes
 from fed_common.ledger import LedgerSubject, PrivacyLedger
-from fed_common.ledger_record import LedgerHead
+from fed_common.ledger_record import LedgerHead, Unit
 from fed_common.messages import (
     AnswerStatement,
     PlanStatement,
@@ -155,10 +155,21 @@ def dataset_of(num_patients: int, *, seed: int = 0) -> SiteDataset:
 
 @contextmanager
 def held_ledger(
-    folder: Path, *, name: SiteName = NORTH, policy: SitePolicy = POLICY, witness: Path | None = None
+    folder: Path,
+    *,
+    name: SiteName = NORTH,
+    policy: SitePolicy = POLICY,
+    witness: Path | None = None,
+    unit: Unit = "patient",
 ) -> Iterator[PrivacyLedger]:
     """Hold the ledger in `folder`, its witness in a folder beside it unless another place is named."""
-    subject = LedgerSubject(site=name, dataset=digest_of(b"patients"), policy=policy.digest)
+    subject = LedgerSubject(
+        site=name,
+        dataset=digest_of(b"patients"),
+        unit=unit,
+        officer=OFFICER_KEYS[name].verifying_key.fingerprint,
+        policy=policy.digest,
+    )
     with PrivacyLedger.held(
         folder / "ledger" / "ledger.jsonl",
         witness=witness or folder / "witness" / "head.json",
@@ -182,9 +193,10 @@ def opened_site(
     dataset: SiteDataset | None = None,
     randomness: Randomness | None = None,
     task: Task = TASK,
+    unit: Unit = "patient",
 ) -> Iterator[Site]:
     """Open a hospital on `folder`; opened again, it has the same ledger and answers."""
-    with held_ledger(folder, name=name, policy=policy) as ledger:
+    with held_ledger(folder, name=name, policy=policy, unit=unit) as ledger:
         yield Site(
             identity=SiteIdentity(name=name, key=SITE_KEYS[name], coordinator=COORDINATOR_SIGNS),
             task=task,
@@ -221,7 +233,13 @@ class DirectExchange:
 def privacy_of(*, events: int = 1, epsilon: float = 1.0) -> PrivacyStatement:
     head = LedgerHead(events=events, digest=digest_of(b"%d" % events))
     return PrivacyStatement(
-        epsilon=epsilon, delta=1e-5, releases=events, accountant="fake", ledger=head, code=CODE
+        unit="patient",
+        epsilon=epsilon,
+        delta=1e-5,
+        releases=events,
+        accountant="fake",
+        ledger=head,
+        code=CODE,
     )
 
 

@@ -169,6 +169,8 @@ def read_site_config(path: Path) -> SiteConfig:
         terms=PolicyTerms(
             site=site_name(file.site.name),
             images=str(file.data.images),
+            # By what is allowed, not by what is there: a file without a name would show in every statement.
+            unit="image file" if file.data.file_is_patient else "patient",
             state=str(file.site.state),
             witness=str(file.site.witness),
             policy=SitePolicy(**file.policy.model_dump()),

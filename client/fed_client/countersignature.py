@@ -7,6 +7,7 @@ another place than ledger and witness: restored together from an older backup, t
 from dataclasses import dataclass
 from pathlib import Path
 
+from fed_client.config import SiteConfig
 from fed_common import signed_fact
 from fed_common.errors import LedgerError, MalformedMessageError, TrustError
 from fed_common.files import write_atomically
@@ -77,3 +78,13 @@ class Countersignature:
             return None
         except (OSError, MalformedMessageError, TrustError) as error:
             raise LedgerError(f"{self._path}: damaged, or not the coordinator's") from error
+
+
+def countersignature_of(config: SiteConfig) -> Countersignature:
+    """Return where the coordinator's word of this site's ledger is kept.
+
+    Raises:
+        TrustError: the coordinator's public key can't be used.
+    """
+    coordinator = VerifyingKey.load(config.coordinator)
+    return Countersignature(folder=config.state / "countersigned", site=config.name, coordinator=coordinator)

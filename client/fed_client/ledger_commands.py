@@ -13,9 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from fed_client.config import SiteConfig, load_site_config, read_site_config
+from fed_client.countersignature import countersignature_of
 from fed_client.ledger_export import export_ledger, verify_export
 from fed_client.ledger_plan import plan
-from fed_client.opening import ACCOUNTANTS, countersignature_of
+from fed_client.officer_succession import told
+from fed_client.opening import ACCOUNTANTS
 from fed_client.policy_commands import officer_key
 from fed_client.privacy_statement import state_privacy
 from fed_client.spending import RunSpending, spending_by_run
@@ -51,10 +53,11 @@ def show(config: ConfigOption = Path("site.toml"), as_json: JsonOption = False) 
     if as_json:
         found = {"site": settings.name, "budget": settings.policy.epsilon, "privacy": asdict(stated)}
         opening = asdict(record.opening) if record.opening else None
-        typer.echo(json.dumps(found | {"opening": opening, "runs": list(map(asdict, runs))}, indent=1))
+        changes = list(map(asdict, record.changes))
+        found |= {"opening": opening, "officers": changes, "runs": list(map(asdict, runs))}
+        typer.echo(json.dumps(found, indent=1))
         return
-    if record.opening is not None:
-        typer.echo(_reset(record.opening))
+    _tell_officers_words(record)
     Console().print(_table(runs, title=f"Privacy ledger of {settings.name}: {len(record.events)} releases"))
     typer.echo(_total(stated, settings.policy.epsilon))
 
@@ -164,9 +167,15 @@ def _verify_exported(path: Path, key: VerifyingKey) -> None:
     typer.echo(
         f"{export.site}, exported {written}: {len(export.lines)} lines, signatures and chain are right"
     )
-    if verified.record.opening is not None:
-        typer.echo(_reset(verified.record.opening))
+    _tell_officers_words(verified.record)
     typer.echo(_total(export.privacy, export.budget))
+
+
+def _tell_officers_words(record: LedgerRecord) -> None:
+    if record.opening is not None:
+        typer.echo(_reset(record.opening))
+    for change in record.changes:
+        typer.echo(told(change))
 
 
 def _record(settings: SiteConfig) -> LedgerRecord:

@@ -13,7 +13,7 @@ from fed_client.config import read_site_config
 from fed_client.opening import ACCOUNTANTS
 from fed_client.privacy_statement import state_privacy
 from fed_common.budget import MANY
-from fed_common.ledger_record import LedgerRecord
+from fed_common.ledger_record import LedgerRecord, weakest
 from fed_common.planning import Cost, Outlook, cost_of, outlook
 from fed_common.proposal import load_proposal
 from fed_common.signing import SigningKey
@@ -40,7 +40,8 @@ def plan(
         typer.echo(json.dumps(found, indent=1))
         return
     names = ", ".join(accountant.name for accountant in ACCOUNTANTS)
-    title = f"Epsilon at delta {cost.delta:g} per patient, against everybody; max of {names}"
+    unit = weakest((record.unit, settings.terms.unit))
+    title = f"Epsilon at delta {cost.delta:g} per {unit}, against everybody; max of {names}"
     table = Table(title=title, title_justify="left", show_header=False)
     for row in (*cost_rows(cost), *outlook_rows(left)):
         table.add_row(*row)

@@ -53,6 +53,18 @@ def enter(register: Path, place: Place, record: LedgerRecord) -> None:
     write_atomically(register, canonical.encode(Register(places=(*kept, place))))
 
 
+def pass_on(register: Path, successor: Path) -> None:
+    """Add what one officer has signed for to the register of the next.
+
+    Raises:
+        MachineError: it can't be written.
+    """
+    known = _read(successor).places
+    images = {place.images for place in known}
+    added = [place for place in _read(register).places if place.images not in images]
+    write_atomically(successor, canonical.encode(Register(places=(*known, *added))))
+
+
 def _read(register: Path) -> Register:
     try:
         return canonical.decode(register.read_bytes(), Register)

@@ -6,13 +6,14 @@ from contextlib import contextmanager
 
 from fed_client.answers import AnswerStore
 from fed_client.config import SiteConfig, verify_signature
-from fed_client.countersignature import Countersignature
+from fed_client.countersignature import countersignature_of
 from fed_client.dataset import SiteDataset, SiteKeys, Version, open_dataset, register
 from fed_client.dataset.manifest import warnings_of
 from fed_client.dataset.registration import differences
 from fed_client.dataset.source import Progress
 from fed_client.dataset.versions import latest_version
 from fed_client.model_validation import refuse_unsafe
+from fed_client.officer_succession import told
 from fed_client.private_step import MakeStep, private_step
 from fed_client.prv import PrvAccountant
 from fed_client.signed_policy import remember_officer
@@ -57,7 +58,8 @@ def opened_site(
         key=SigningKey.load(config.identity),
         coordinator=VerifyingKey.load(config.coordinator),
     )
-    remember_officer(config.state, verify_signature(config), VerifyingKey.load(config.officer))
+    officer = VerifyingKey.load(config.officer).fingerprint
+    remember_officer(config.state, officer, signed=verify_signature(config).signed)
     version, dataset = open_registered(config, on_image=on_image)
     config.policy.refuse_weak_delta(version.manifest.patients)
     _tell(version)
@@ -65,11 +67,19 @@ def opened_site(
         config.ledger,
         witness=config.witness,
         key=identity.key,
-        subject=LedgerSubject(site=config.name, dataset=dataset.digest, policy=config.terms.digest),
+        subject=LedgerSubject(
+            site=config.name,
+            dataset=dataset.digest,
+            unit=config.terms.unit,
+            officer=officer,
+            policy=config.terms.digest,
+        ),
         costliest=config.policy.costliest_round(),
     ) as ledger:
         countersignature = countersignature_of(config)
         countersignature.refuse_older(ledger.record)
+        for change in ledger.record.changes:
+            logger.warning("%s", told(change))
         yield Site(
             identity=identity,
             task=config.task,
@@ -105,16 +115,6 @@ def open_registered(config: SiteConfig, *, on_image: Progress | None = None) -> 
             f"data set {version.name} has {version.manifest.patients}; run `fed-client data add`"
         )
     return version, open_dataset(version, config.task, site_secret=secret)
-
-
-def countersignature_of(config: SiteConfig) -> Countersignature:
-    """Return where the coordinator's word of this site's ledger is kept.
-
-    Raises:
-        TrustError: the coordinator's public key can't be used.
-    """
-    coordinator = VerifyingKey.load(config.coordinator)
-    return Countersignature(folder=config.state / "countersigned", site=config.name, coordinator=coordinator)
 
 
 def register_configured(config: SiteConfig, *, on_image: Progress | None = None) -> Version:

@@ -17,6 +17,7 @@ from fed_common.accounting import (
 )
 from fed_common.budget import Budget
 from fed_common.errors import ConfigError, PrivacyError
+from fed_common.ledger_record import Unit
 from fed_common.messages import RefusalCode, RoundPlan
 from fed_common.names import Digest
 from fed_common.plans import DpTerms, EvaluationTerms, StatisticsTerms, Terms, TrainTerms
@@ -198,8 +199,10 @@ class SitePolicy:
             case StatisticsTerms():
                 return replace(terms, noise_multiplier=max(terms.noise_multiplier, self.min_statistics_noise))
 
-    def check_budget(self, spent: Sequence[Spend], asked: Spend, accountants: Sequence[Accountant]) -> None:
-        """Return only if the budget still affords `asked`; the exact boundary is allowed.
+    def check_budget(
+        self, spent: Sequence[Spend], asked: Spend, accountants: Sequence[Accountant], *, unit: Unit
+    ) -> None:
+        """Return only if the budget of a `unit` still affords `asked`; the exact boundary is allowed.
 
         Raises:
             PolicyRefusal: it doesn't.
@@ -208,7 +211,7 @@ class SitePolicy:
         if not after <= self.epsilon:
             raise PolicyRefusal(
                 "budget-exhausted",
-                f"epsilon would be {after:.3f} of {self.epsilon:g} at delta {self.delta:g} per patient",
+                f"epsilon would be {after:.3f} of {self.epsilon:g} at delta {self.delta:g} per {unit}",
             )
 
 

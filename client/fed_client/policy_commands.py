@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from fed_client import officer_succession
 from fed_client.config import SiteConfig, read_site_config
-from fed_client.officer_register import Place, enter
+from fed_client.officer_register import Place, enter, pass_on
 from fed_client.signed_policy import sign_policy
 from fed_common.errors import ConfigError, MachineError, PrivacyError
 from fed_common.key_files import write_officer_keys
@@ -52,6 +53,33 @@ def sign(key: KeyOption, config: ConfigOption = Path("site.toml")) -> None:
     settings = sign_site_file(config, key)
     typer.echo(json.dumps(asdict(settings.terms), indent=1))
     typer.echo(f"signed: {settings.signature}")
+
+
+@app.command()
+def hand_over(
+    to: Annotated[Path, typer.Option(help="The new officer's public key, officer.pub.")],
+    reason: Annotated[str, typer.Option(help="Why; the ledger and its exports show it.")],
+    key: Annotated[Path | None, typer.Option(help="The private key of the officer before.")] = None,
+    lost: Annotated[
+        bool, typer.Option("--lost", help="That key is lost: the ledger says so for ever.")
+    ] = False,
+    config: ConfigOption = Path("site.toml"),
+) -> None:
+    """Put another privacy officer in the place of this one; the daemon must be stopped.
+
+    site.toml then names the new key, with which the new officer signs.
+    """
+    if (key is None) != lost:
+        raise ConfigError("either --key, that of the officer before, or --lost")
+    settings, successor = read_site_config(config), VerifyingKey.load(to)
+    officer_succession.hand_over(settings, successor, by=officer_key(key) if key else None, reason=reason)
+    if key is not None:
+        pass_on(key.with_suffix(".register"), to.with_suffix(".register"))
+        typer.echo(f"{to.with_suffix('.register')}: goes beside the new officer's key")
+    typer.echo(
+        f"the officer is {successor.fingerprint[:16]}: name {to} in site.toml, have it signed with "
+        "`fed-client policy sign`, and give the coordinator a copy"
+    )
 
 
 def sign_site_file(config: Path, key: Path) -> SiteConfig:

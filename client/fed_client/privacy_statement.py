@@ -15,6 +15,7 @@ def state_privacy(
     """Return the statement over all runs in the ledger, at the delta of the policy."""
     spends = record.spends
     return PrivacyStatement(
+        unit=record.unit,
         epsilon=charged_epsilon(spends, policy.delta, accountants),
         delta=policy.delta,
         releases=len(spends),

@@ -1,8 +1,8 @@
 """The officer's signature over what a hospital allows: without it, whoever edits site.toml owns the budget.
 
-What is signed are the limits, and which patients they are about: the site's name, its images, and where
-their ledger and its witness are kept. The signature is a file beside site.toml, made with `fed-client policy
-sign`. It is accepted in this order:
+What is signed are the limits, and which patients they are about: the site's name, its images, whether a
+file may stand for a patient, and where their ledger and its witness are kept. The signature is a file beside
+site.toml, made with `fed-client policy sign`. It is accepted in this order:
 
 1. it is there, and of the key that site.toml names as the officer's;
 2. the key is the one that this site has known since its first start, and the signature not an older one;
@@ -17,6 +17,7 @@ from fed_client.policy import SitePolicy
 from fed_common import canonical, signed_fact
 from fed_common.errors import MalformedMessageError, PrivacyError, TrustError
 from fed_common.files import write_atomically
+from fed_common.ledger_record import Unit
 from fed_common.names import Digest, SiteName
 from fed_common.signing import SigningKey, VerifyingKey
 
@@ -29,6 +30,7 @@ class PolicyTerms:
 
     site: SiteName
     images: str
+    unit: Unit
     state: str
     witness: str
     policy: SitePolicy
@@ -87,11 +89,11 @@ def verified_policy(
         statement = signed_fact.verify(line, PolicyStatement, officer)
     except (MalformedMessageError, TrustError) as error:
         raise PrivacyError(f"{signature}: not the officer's signature of a policy; {to_do}") from error
-    known = _known(state)  # 2
+    known = known_officer(state)  # 2
     if known is not None and known.officer != officer.fingerprint:
         raise PrivacyError(
             f"the officer's key is not the one that this site knows ({known.officer[:16]}); "
-            "name that one in site.toml"
+            "that one hands over with `fed-client policy hand-over`"
         )
     if known is not None and statement.signed < known.signed:
         raise PrivacyError(f"{signature}: older than the policy last in force; {to_do}")
@@ -100,18 +102,23 @@ def verified_policy(
     return statement
 
 
-def remember_officer(state: Path, statement: PolicyStatement, officer: VerifyingKey) -> None:
-    """Accept no other officer's signature from now on, and none older than this one.
+def remember_officer(state: Path, officer: Digest, *, signed: int) -> None:
+    """Accept no other officer's signature from now on, and none older than `signed`.
 
     Raises:
         MachineError: it can't be written.
     """
-    known = KnownOfficer(officer=officer.fingerprint, signed=statement.signed)
-    if known != _known(state):
+    known = KnownOfficer(officer=officer, signed=signed)
+    if known != known_officer(state):
         write_atomically(state / _KNOWN_FILE, canonical.encode(known))
 
 
-def _known(state: Path) -> KnownOfficer | None:
+def known_officer(state: Path) -> KnownOfficer | None:
+    """Return whose signature the site accepts, None before its first start.
+
+    Raises:
+        PrivacyError: what was noted is damaged.
+    """
     path = state / _KNOWN_FILE
     try:
         return canonical.decode(path.read_bytes(), KnownOfficer)

@@ -207,7 +207,7 @@ class Site:
         return vector_P
 
     def _charge(self, plan: RoundPlan, spend: Spend) -> None:
-        self.policy.check_budget(self.ledger.spends, spend, self.accountants)
+        self.policy.check_budget(self.ledger.spends, spend, self.accountants, unit=self.ledger.unit)
         self.ledger.charge(plan.run, plan.round, plan.phase, spend)
 
     def _train(self, terms: TrainTerms, own: SiteTerms) -> NDArray[np.float64]:

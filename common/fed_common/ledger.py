@@ -21,7 +21,16 @@ from fed_common import canonical, signed_fact
 from fed_common.accounting import Spend
 from fed_common.errors import LedgerError, MalformedMessageError
 from fed_common.files import append_durably, exclusive, write_atomically
-from fed_common.ledger_record import LedgerEvent, LedgerHead, LedgerRecord, read_lines
+from fed_common.ledger_record import (
+    LedgerEvent,
+    LedgerHead,
+    LedgerRecord,
+    OfficerChange,
+    Succession,
+    Unit,
+    read_lines,
+    weakest,
+)
 from fed_common.names import Digest, RunId, SiteName, digest_of
 from fed_common.plans import Phase
 from fed_common.signing import SigningKey
@@ -29,10 +38,15 @@ from fed_common.signing import SigningKey
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerSubject:
-    """Whose patients are charged, in which data set, and under which policy."""
+    """Whose patients are charged, in which data set, what counts as one, and under whose policy.
+
+    `officer` is the fingerprint of the key that signed the policy.
+    """
 
     site: SiteName
     dataset: Digest
+    unit: Unit
+    officer: Digest
     policy: Digest
 
 
@@ -58,7 +72,8 @@ class PrivacyLedger:
         `costliest` is what a half-written last line counts as: the most that the policy allows a round.
 
         Raises:
-            LedgerError: the ledger is gone, older than its witness, altered, or signed by another key.
+            LedgerError: the ledger is gone, older than its witness, altered, signed by another key, or was
+                charged last by the word of another officer.
             MachineError: another process holds it.
         """
         with exclusive(path.parent, owner="fed-client"):
@@ -72,6 +87,7 @@ class PrivacyLedger:
             )
             # Before the witness moves on: neither a torn line nor a crash may hide an older copy.
             refuse_older_than_witness(ledger.record, witness)
+            ledger._refuse_other_officer()
             if fragment:
                 ledger._mend(b"".join(lines), costliest)
             else:
@@ -92,6 +108,11 @@ class PrivacyLedger:
     def spends(self) -> tuple[Spend, ...]:
         """Return what was spent, over all runs."""
         return self._record.spends
+
+    @property
+    def unit(self) -> Unit:
+        """Return what is protected, once this data set is charged, too."""
+        return weakest((self._record.unit, self._subject.unit))
 
     @property
     def head(self) -> LedgerHead:
@@ -116,6 +137,28 @@ class PrivacyLedger:
         append_durably(self._path, line)
         return self._written(event, line)
 
+    def change_officer(self, succession: Succession, signature: str) -> None:
+        """Write down that another officer takes the place of this one; nobody else can be held to it.
+
+        Raises:
+            MachineError: it could not be written.
+        """
+        head = self.head
+        change = OfficerChange(
+            seq=head.events, succession=succession, signature=signature, previous=head.digest
+        )
+        line = signed_fact.sign(change, self._key) + b"\n"
+        append_durably(self._path, line)
+        self._written(change, line)
+
+    def _refuse_other_officer(self) -> None:
+        known = self._record.officer
+        if known not in (None, self._subject.officer):
+            raise LedgerError(
+                f"the ledger's officer is {known[:16]}, not {self._subject.officer[:16]}, whom site.toml "
+                f"names; the one before hands over with `fed-client policy hand-over`"
+            )
+
     def _mend(self, whole: bytes, costliest: Spend) -> None:
         """Put a costliest round in the place of a torn line, in one step: a crash can't lose it."""
         event, line = self._next("torn-line", RunId("unknown"), 0, "train", costliest)
@@ -135,15 +178,17 @@ class PrivacyLedger:
             run=run,
             round=round_number,
             phase=phase,
+            unit=self._subject.unit,
             dataset=self._subject.dataset,
+            officer=self._subject.officer,
             policy=self._subject.policy,
             spend=spend,
             previous=head.digest,
         )
         return event, signed_fact.sign(event, self._key) + b"\n"
 
-    def _written(self, event: LedgerEvent, line: bytes) -> LedgerHead:
-        self._record = self._record.and_then(event, digest_of(line))
+    def _written(self, fact: LedgerEvent | OfficerChange, line: bytes) -> LedgerHead:
+        self._record = self._record.and_then(fact, digest_of(line))
         self._tell_witness()
         return self.head
 

@@ -2,11 +2,12 @@
 
 Every line is a signed fact that carries the digest of the line before it, so that a changed, missing or
 reordered line is named by its sequence number. The first line may be an opening: the privacy officer's
-signed word that this ledger replaces another one.
+signed word that this ledger replaces another one. A change of the officer is a line, too.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -18,6 +19,10 @@ from fed_common.plans import Phase
 from fed_common.signing import SigningKey, VerifyingKey
 
 GENESIS = Digest("0" * 64)
+
+# What a release protects. Where a site takes a file without a name for a patient, it is that file: a
+# person's other files aren't hidden with it.
+Unit = Literal["patient", "image file"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +48,38 @@ class LedgerEvent:
     run: RunId
     round: int
     phase: Phase
-    unit: Literal["patient"] = "patient"
+    unit: Unit
     dataset: Digest
+    officer: Digest
     policy: Digest
     spend: Spend
     previous: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Succession:
+    """The word that another privacy officer, by fingerprint, takes the place of the one before."""
+
+    site: SiteName
+    before: Digest
+    officer: Digest
+    reason: str
+    time: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfficerChange:
+    """The line about it; `signature` is that of the officer before, and empty if their key was lost."""
+
+    seq: int
+    succession: Succession
+    signature: str
+    previous: Digest
+
+    @property
+    def officer(self) -> Digest:
+        """Return who is the officer from here on."""
+        return self.succession.officer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +127,7 @@ class LedgerRecord:
 
     opening: LedgerOpening | None
     events: tuple[LedgerEvent, ...]
+    changes: tuple[OfficerChange, ...]
     digests: tuple[Digest, ...]
     fragment: bytes = b""
 
@@ -117,18 +150,37 @@ class LedgerRecord:
         """
         opening = _opening(lines[0], key) if lines else None
         digests = [digest_of(line) for line in lines]
-        events: list[LedgerEvent] = []
+        facts: list[LedgerEvent | OfficerChange] = []
         for seq in range(len(lines)) if opening is None else range(1, len(lines)):
-            event = _event(lines[seq], seq, key)
-            if (event.seq, event.previous) != (seq, digests[seq - 1] if seq else GENESIS):
+            fact = _fact(lines[seq], seq, key)
+            if (fact.seq, fact.previous) != (seq, digests[seq - 1] if seq else GENESIS):
                 raise LedgerError(f"ledger event {seq}: does not follow the event before it")
-            events.append(event)
-        return cls(opening=opening, events=tuple(events), digests=tuple(digests), fragment=fragment)
+            facts.append(fact)
+        return cls(
+            opening=opening,
+            events=tuple(fact for fact in facts if isinstance(fact, LedgerEvent)),
+            changes=tuple(fact for fact in facts if isinstance(fact, OfficerChange)),
+            digests=tuple(digests),
+            fragment=fragment,
+        )
 
     @property
     def spends(self) -> tuple[Spend, ...]:
         """Return what was spent, over all runs and versions of the data."""
         return tuple(event.spend for event in self.events)
+
+    @property
+    def officer(self) -> Digest | None:
+        """Return the fingerprint of the officer by whose word was charged last, None where nothing was."""
+        named: list[LedgerEvent | OfficerChange] = [*self.events[-1:], *self.changes[-1:]]
+        if named:
+            return max(named, key=lambda fact: fact.seq).officer
+        return self.opening.officer if self.opening else None
+
+    @property
+    def unit(self) -> Unit:
+        """Return what all releases together protect."""
+        return weakest(event.unit for event in self.events)
 
     @property
     def head(self) -> LedgerHead:
@@ -143,10 +195,19 @@ class LedgerRecord:
             return head.digest == GENESIS
         return 0 < head.events <= len(self.digests) and self.digests[head.events - 1] == head.digest
 
-    def and_then(self, event: LedgerEvent, digest: Digest) -> Self:
+    def and_then(self, fact: LedgerEvent | OfficerChange, digest: Digest) -> Self:
         """Return the record with one more line."""
-        events, digests = (*self.events, event), (*self.digests, digest)
-        return type(self)(opening=self.opening, events=events, digests=digests)
+        longer = replace(self, digests=(*self.digests, digest))
+        match fact:
+            case LedgerEvent():
+                return replace(longer, events=(*self.events, fact))
+            case OfficerChange():
+                return replace(longer, changes=(*self.changes, fact))
+
+
+def weakest(units: Iterable[Unit]) -> Unit:
+    """Return the unit that can be claimed of all: a patient, unless one of them is less."""
+    return "image file" if "image file" in units else "patient"
 
 
 def read_lines(path: Path) -> tuple[list[bytes], bytes]:
@@ -172,8 +233,11 @@ def _opening(line: bytes, key: VerifyingKey) -> LedgerOpening | None:
         return None  # then it must be an event
 
 
-def _event(line: bytes, seq: int, key: VerifyingKey) -> LedgerEvent:
+def _fact(line: bytes, seq: int, key: VerifyingKey) -> LedgerEvent | OfficerChange:
+    signed = line.removesuffix(b"\n")
+    with suppress(MalformedMessageError, TrustError):
+        return signed_fact.verify(signed, OfficerChange, key)
     try:
-        return signed_fact.verify(line.removesuffix(b"\n"), LedgerEvent, key)
+        return signed_fact.verify(signed, LedgerEvent, key)
     except (MalformedMessageError, TrustError) as error:
         raise LedgerError(f"ledger event {seq}: altered, or not signed by this site") from error

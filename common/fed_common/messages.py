@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 
 from fed_common import canonical, signed_fact
 from fed_common.errors import MalformedMessageError, TrustError
-from fed_common.ledger_record import LedgerHead, SignedReset
+from fed_common.ledger_record import LedgerHead, SignedReset, Unit
 from fed_common.names import Digest, RunId, SiteName, digest_of, run_id
 from fed_common.plans import Phase, SiteTerms, Terms
 from fed_common.signing import SigningKey, VerifyingKey
@@ -99,7 +99,7 @@ class PrivacyStatement:
     counts since `reset`, if the site's privacy officer has begun a new budget.
     """
 
-    unit: Literal["patient"] = "patient"
+    unit: Unit
     epsilon: float
     delta: float
     adversary: str = "anyone who sees all this site ever released"

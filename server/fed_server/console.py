@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from fed_common.errors import MachineError
+from fed_common.ledger_record import weakest
 from fed_common.messages import PrivacyStatement
 from fed_common.metrics import Estimate
 from fed_common.names import SiteName
@@ -199,7 +200,8 @@ class _RunSoFar:
                 yield f"at the sites AUC {_estimate(auc) if auc else 'hidden by noise'}"
         if self.privacy:
             worst = max(self.privacy.values(), key=lambda stated: stated.epsilon)
-            yield f"epsilon up to {worst.epsilon:.2f} at delta {worst.delta:g} per {worst.unit}"
+            unit = weakest(stated.unit for stated in self.privacy.values())
+            yield f"epsilon up to {worst.epsilon:.2f} at delta {worst.delta:g} per {unit}"
         if self.time_left:
             yield self.time_left
 

@@ -57,7 +57,7 @@ def _headline(found: RunStatus) -> str:
 
 def _table(sites: tuple[SiteStatus, ...]) -> Table:
     table = Table()
-    for heading in ("site", "last answer", "", "given away, each patient", "resets"):
+    for heading in ("site", "last answer", "", "given away", "resets"):
         table.add_column(heading, overflow="fold")
     for site in sites:
         verdict = site.last.verdict if site.last else "not asked yet"

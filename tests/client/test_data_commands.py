@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import tomli_w
 from tests.client.dataset.folders import Folder, pixels_of
 from tests.client.dicom_files import image_dataset, write
-from tests.fakes import MODEL, RUN
+from tests.client.site_files import write_site, write_tables
+from tests.fakes import RUN
 from typer.testing import CliRunner
 
 from fed_client.config import SiteConfig, load_site_config
@@ -20,29 +20,12 @@ from fed_client.opening import open_registered, site_keys
 from fed_client.policy_commands import sign_site_file
 from fed_common.accounting import Spend
 from fed_common.errors import ConfigError, DataError, FedError, LedgerError, MachineError, TrustError
-from fed_common.key_files import write_officer_keys, write_site_keys
+from fed_common.key_files import write_officer_keys
 from fed_common.ledger import LedgerSubject, PrivacyLedger
 from fed_common.names import Digest
 
 CANARY = "CANARY7341"
-SITE: dict[str, dict[str, object]] = {
-    "site": {
-        "name": "north",
-        "task": "task.toml",
-        "identity": "keys/identity.key",
-        "officer": "officer/officer.pub",
-        "state": "state",
-        "witness": "witness",
-    },
-    "server": {
-        "address": "https://127.0.0.1:1",
-        "ca": "ca.crt",
-        "identity": "coordinator.pub",
-        "node_key": "keys/node.key",
-    },
-    "data": {"images": "images", "labels": "labels.csv"},
-    "policy": {"epsilon": 8.0, "min_patients": 5, "allowed_models": [MODEL.fingerprint]},
-}
+POLICY: dict[str, object] = {"min_patients": 5}
 
 
 @dataclass
@@ -57,7 +40,7 @@ class Site:
         return self.root / "site.toml"
 
     def configure(self, **data: object) -> None:
-        self.config.write_text(tomli_w.dumps(SITE | {"data": SITE["data"] | data}))
+        write_tables(self.config, data=data, policy=POLICY)
         sign_site_file(self.config, self.root / "officer/officer.key")
 
     def run(self, *arguments: str) -> str:
@@ -73,11 +56,8 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     site = Site(root=tmp_path, folder=Folder(tmp_path))
-    write_site_keys(tmp_path / "keys")
     write_officer_keys(tmp_path / "officer", passphrase=None)
-    (tmp_path / "task.toml").write_text(
-        'name = "chest"\nclasses = ["normal", "finding"]\npositive = "finding"\n[recipe]\nsize = 16\n'
-    )
+    write_site(tmp_path, size=16)
     site.configure()
     for number in range(12):
         # Alphabetical, so that the number in the name is the number of the file.
@@ -127,7 +107,13 @@ def ledger_of(settings: SiteConfig, dataset: Digest) -> AbstractContextManager[P
         settings.ledger,
         witness=settings.witness,
         key=site_keys(settings).identity,
-        subject=LedgerSubject(site=settings.name, dataset=dataset, policy=settings.policy.digest),
+        subject=LedgerSubject(
+            site=settings.name,
+            dataset=dataset,
+            unit="patient",
+            officer=Digest("o"),
+            policy=settings.policy.digest,
+        ),
         costliest=settings.policy.costliest_round(),
     )
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import tomli_w
+from tests.client.site_files import write_site, write_tables
 from tests.fakes import (
-    COORDINATOR_SIGNS,
-    MODEL,
     NORTH,
     POLICY,
     RUN,
@@ -26,7 +25,7 @@ from fed_client.policy_commands import sign_site_file
 from fed_common import signed_fact
 from fed_common.accounting import Spend
 from fed_common.errors import ConfigError, FedError, LedgerError, PrivacyError
-from fed_common.key_files import make_private_folder, pem, write_officer_keys, write_private
+from fed_common.key_files import write_officer_keys
 from fed_common.ledger_record import LedgerRecord, read_lines
 from fed_common.names import RunId
 
@@ -38,15 +37,8 @@ KEY = SITE_KEYS[NORTH]
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """A site whose ledger holds two runs: three rounds and an evaluation, then one round."""
-    make_private_folder(tmp_path / "keys")
-    write_private(tmp_path / "keys/identity.key", pem(KEY.key))
-    (tmp_path / "task.toml").write_text(
-        'name = "chest"\nclasses = ["normal", "finding"]\npositive = "finding"\n[recipe]\n'
-    )
-    (tmp_path / "coordinator.pub").write_bytes(COORDINATOR_SIGNS.pem)
     write_officer_keys(tmp_path / "officer", passphrase=None)
-    path = tmp_path / "site.toml"
-    path.write_text(tomli_w.dumps(TABLES))
+    path = write_site(tmp_path, identity=KEY, policy={"epsilon": 20.0})
     sign_site_file(path, tmp_path / "officer/officer.key")
     with held_ledger(tmp_path / "state", witness=tmp_path / "witness") as ledger:
         for number in (1, 2, 3):
@@ -54,26 +46,6 @@ def config(tmp_path: Path) -> Path:
         ledger.charge(RUN, 3, "evaluate", COUNTS)
         ledger.charge(RunId("run-2"), 1, "train", replace(SPEND, steps=7))
     return path
-
-
-TABLES = {
-    "site": {
-        "name": "north",
-        "task": "task.toml",
-        "identity": "keys/identity.key",
-        "officer": "officer/officer.pub",
-        "state": "state",
-        "witness": "witness",
-    },
-    "server": {
-        "address": "https://127.0.0.1:1",
-        "ca": "ca.crt",
-        "identity": "coordinator.pub",
-        "node_key": "keys/node.key",
-    },
-    "data": {"images": "images", "labels": "labels.csv"},
-    "policy": {"epsilon": 20.0, "allowed_models": [MODEL.fingerprint]},
-}
 
 
 def run(*arguments: object) -> str:
@@ -185,8 +157,9 @@ def test_plan_adds_a_proposed_run_to_what_was_spent_and_charges_nothing(config: 
     assert found["outlook"]["afterwards"] > max(found["outlook"]["spent"], found["cost"]["epsilon"])
     assert found["outlook"]["fits"] == (found["outlook"]["runs"] >= 1) is True
     assert ledger_of(config).read_bytes() == before
+    write_tables(config, policy={"epsilon": 20.0}, data={"file_is_patient": True})
     shown = run("plan", proposal, "--config", config)
-    for word in ("delta 1e-05 per patient", "PLD", "budget", "after the run"):
+    for word in ("delta 1e-05 per image file", "PLD", "budget", "after the run"):
         assert word in shown
 
 
@@ -195,6 +168,18 @@ def test_a_proposal_that_does_not_keep_its_own_epsilon_is_refused(config: Path) 
     proposal.write_text(tomli_w.dumps(PROPOSAL | {"privacy": PROPOSAL["privacy"] | {"epsilon": 0.5}}))
     with pytest.raises(ConfigError, match="noise_multiplier 3 spends"):
         run("plan", proposal, "--config", config)
+
+
+def test_where_a_file_stands_for_a_patient_no_word_says_patient(config: Path) -> None:
+    write_tables(config, policy={"epsilon": 20.0}, data={"file_is_patient": True})
+    with held_ledger(config.parent / "state", witness=config.parent / "witness", unit="image file") as ledger:
+        ledger.charge(RunId("run-3"), 1, "train", SPEND)
+    run("export", "--config", config, "--out", config.parent / "export.json")
+    (config.parent / "identity.pub").write_bytes(KEY.verifying_key.pem)
+    assert "Unit: image file." in run("show", "--config", config)
+    assert json.loads(run("show", "--json", "--config", config))["privacy"]["unit"] == "image file"
+    exported = config.parent / "export.json"
+    assert "Unit: image file." in run("verify", exported, "--key", config.parent / "identity.pub")
 
 
 def test_only_a_reset_by_the_officer_begins_another_budget(config: Path) -> None:

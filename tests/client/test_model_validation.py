@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from fed_client.model_validation import (
     refuse_wrong_sums,
 )
 from fed_client.opening import opened_site
-from fed_client.private_step import PatientBatch, PrivateStep, private_step
+from fed_client.private_step import MakeStep, PatientBatch, PrivateStep, private_step
 from fed_common.errors import PrivacyError
 from fed_common.models import ModelSpec
 from fed_sim.audit.faults import unclipped
@@ -83,6 +83,31 @@ def traces(model: nn.Module) -> None:
     refuse_traces(model, BATCH.images_NCHW)
 
 
+@dataclass(frozen=True)
+class Watched:
+    """A step that notes how long its sums are, in clip norms of each patient."""
+
+    whole: PrivateStep
+    lengths: list[float]
+
+    def clipped_sum(
+        self, batch: PatientBatch, *, clip_norm: float, class_weights: Sequence[float] = ()
+    ) -> NDArray[np.float64]:
+        sum_P = self.whole.clipped_sum(batch, clip_norm=clip_norm, class_weights=class_weights)
+        self.lengths.append(float(np.linalg.norm(sum_P)) / clip_norm / batch.num_patients)
+        return sum_P
+
+
+def watching(lengths: list[float]) -> MakeStep:
+    return lambda model: Watched(private_step(model), lengths)
+
+
+def assert_examined(lengths: list[float]) -> None:
+    """Everybody and nobody clipped, then one more of each extreme: never more than a clip norm each."""
+    assert len(lengths) == 2 + 1 + 3
+    assert all(0 < length <= 1.01 for length in lengths)
+
+
 Case = tuple[Callable[[], nn.Module], str, Callable[[nn.Module], None]]
 PASSED_BY_OPACUS: dict[str, Case] = {
     "frozen BatchNorm": (lambda: network_with(frozen_batch_norm()), "1", mixing),
@@ -124,12 +149,16 @@ def test_a_batch_norm_is_told_what_to_use_instead() -> None:
     ],
 )
 def test_the_networks_that_come_with_the_program_are_accepted(spec: ModelSpec, several_labels: bool) -> None:
-    refuse_unsafe(spec, several_labels=several_labels)
+    lengths: list[float] = []
+    refuse_unsafe(spec, several_labels=several_labels, make_step=watching(lengths))
+    assert_examined(lengths)
 
 
 @pytest.mark.parametrize("layer", [nn.GroupNorm(2, 4), nn.AvgPool2d(2), nn.Identity()], ids=repr)
 def test_layers_that_look_at_one_image_are_accepted(layer: nn.Module) -> None:
-    refuse_unsafe_model(network_with(layer), BATCH)
+    lengths: list[float] = []
+    refuse_unsafe_model(network_with(layer), BATCH, watching(lengths))
+    assert_examined(lengths)
 
 
 class Altered:

@@ -91,9 +91,13 @@ def test_delta_must_fit_the_number_of_patients() -> None:
 
 def test_the_exact_budget_is_allowed_and_one_step_more_is_not() -> None:
     spent = [Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=4)]
-    POLICY.check_budget(spent, Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=2), (StepCounter(),))
+    POLICY.check_budget(
+        spent, Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=2), (StepCounter(),), unit="patient"
+    )
     with pytest.raises(PolicyRefusal, match=r"7\.000 of 6") as refused:
-        POLICY.check_budget(spent, Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=3), (StepCounter(),))
+        POLICY.check_budget(
+            spent, Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=3), (StepCounter(),), unit="patient"
+        )
     assert refused.value.code == "budget-exhausted"
 
 

@@ -5,41 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tomli_w
-from tests.fakes import MODEL, RUN
+from tests.client.signed_sites import SPEND, charge, edited, officer_of, site_over, spent, started
 from typer.testing import CliRunner
 
-from fed_client.config import SiteConfig, load_site_config, read_site_config, verify_signature
+from fed_client.config import load_site_config, read_site_config, verify_signature
 from fed_client.policy_commands import app, officer_key, sign_site_file
 from fed_client.signed_policy import remember_officer
-from fed_common.accounting import Spend
 from fed_common.errors import PrivacyError, TrustError
-from fed_common.key_files import write_officer_keys, write_site_keys
-from fed_common.ledger import LedgerSubject, PrivacyLedger
-from fed_common.names import Digest
-from fed_common.signing import SigningKey, VerifyingKey
-
-SPEND = Spend(noise_multiplier=4.0, sampling_rate=0.5, steps=2)
-
-
-def write_site(folder: Path, *, images: Path, **site: object) -> Path:
-    """Write the site.toml of a hospital whose keys are beside it, and return it, unsigned."""
-    folder.mkdir(exist_ok=True)
-    write_site_keys(folder / "keys")
-    (folder / "task.toml").write_text(
-        'name = "chest"\nclasses = ["normal", "finding"]\npositive = "finding"\n[recipe]\n'
-    )
-    usual = {"name": "north", "task": "task.toml", "state": "state", "witness": "witness"}
-    keys = {"identity": "keys/identity.key", "officer": "../officer/officer.pub"}
-    tables = {
-        "site": usual | keys | site,
-        "server": {"address": "https://fed:1", "ca": "c", "identity": "i", "node_key": "n"},
-        "data": {"images": str(images), "labels": "labels.csv"},
-        "policy": {"epsilon": 8.0, "allowed_models": [MODEL.fingerprint]},
-    }
-    path = folder / "site.toml"
-    path.write_text(tomli_w.dumps(tables))
-    return path
+from fed_common.key_files import write_officer_keys
+from fed_common.signing import SigningKey
 
 
 @pytest.fixture
@@ -50,33 +24,9 @@ def officer(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def site_file(tmp_path: Path, officer: Path) -> Path:
-    path = write_site(tmp_path / "north", images=tmp_path / "images")
+    path = site_over(tmp_path / "north", tmp_path / "images")
     sign_site_file(path, officer)
     return path
-
-
-def edited(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
-
-
-def started(site_file: Path) -> SiteConfig:
-    """Do what a start does before it opens anything."""
-    config = load_site_config(site_file)
-    remember_officer(config.state, verify_signature(config), VerifyingKey.load(config.officer))
-    return config
-
-
-def charge(config: SiteConfig) -> None:
-    with PrivacyLedger.held(
-        config.ledger,
-        witness=config.witness,
-        key=SigningKey.load(config.identity),
-        subject=LedgerSubject(site=config.name, dataset=Digest("d"), policy=config.terms.digest),
-        costliest=SPEND,
-    ) as ledger:
-        ledger.charge(RUN, len(ledger.events), "train", SPEND)
 
 
 def test_a_signed_policy_is_accepted_and_can_be_signed_again(site_file: Path, officer: Path) -> None:
@@ -95,6 +45,7 @@ def test_a_signed_policy_is_accepted_and_can_be_signed_again(site_file: Path, of
         ('witness = "witness"', 'witness = "elsewhere"', "witness"),
         ('name = "north"', 'name = "south"', "site"),
         ("/images", "/other-images", "images"),
+        ("[data]\n", "[data]\nfile_is_patient = true\n", "unit"),
     ],
 )
 def test_what_was_changed_since_is_refused_and_named(site_file: Path, old: str, new: str, named: str) -> None:
@@ -137,8 +88,7 @@ def test_the_policy_of_before_does_not_come_back(site_file: Path, officer: Path,
     config = read_site_config(site_file)
     sign_site_file(site_file, officer)
     newest = verify_signature(read_site_config(site_file))
-    later = type(newest)(terms=newest.terms, signed=newest.signed + 1)
-    remember_officer(config.state, later, VerifyingKey.load(config.officer))
+    remember_officer(config.state, officer_of(config), signed=newest.signed + 1)
     for name in ("site.toml", "site.toml.signed"):
         shutil.copy2(tmp_path / name, site_file.parent / name)
     with pytest.raises(PrivacyError, match="older than the policy last in force"):
@@ -168,7 +118,7 @@ def test_a_second_site_over_the_same_images_is_not_signed_for(
 ) -> None:
     charge(started(site_file))
     for name, images in (("alias", tmp_path / "images"), ("part", tmp_path / "images" / "2024")):
-        alias = write_site(tmp_path / name, images=images, name=name)
+        alias = site_over(tmp_path / name, images, name=name)
         with pytest.raises(PrivacyError, match="a second ledger would be a second budget"):
             sign_site_file(alias, officer)
         with pytest.raises(PrivacyError, match="not signed"):
@@ -176,7 +126,7 @@ def test_a_second_site_over_the_same_images_is_not_signed_for(
 
 
 def test_other_images_have_their_own_budget(site_file: Path, officer: Path, tmp_path: Path) -> None:
-    other = write_site(tmp_path / "other", images=tmp_path / "other-images", name="other")
+    other = site_over(tmp_path / "other", tmp_path / "other-images", name="other")
     sign_site_file(other, officer)
     assert load_site_config(other).name == "other"
 
@@ -205,14 +155,3 @@ def test_a_moved_state_folder_is_signed_for_only_with_its_ledger(site_file: Path
     moved = started(site_file)
     charge(moved)
     assert spent(moved) == [SPEND, SPEND]
-
-
-def spent(config: SiteConfig) -> list[Spend]:
-    with PrivacyLedger.held(
-        config.ledger,
-        witness=config.witness,
-        key=SigningKey.load(config.identity),
-        subject=LedgerSubject(site=config.name, dataset=Digest("d"), policy=config.terms.digest),
-        costliest=SPEND,
-    ) as ledger:
-        return list(ledger.spends)

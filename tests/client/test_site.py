@@ -166,6 +166,15 @@ def test_the_budget_is_used_to_its_exact_end_and_then_nothing_is_touched(
     assert (randomness.draws, len(site.ledger.events)) == (draws, 3)
 
 
+def test_where_a_file_stands_for_a_patient_answers_and_refusals_say_so(tmp_path: Path) -> None:
+    with opened_site(tmp_path, unit="image file", policy=replace(POLICY, epsilon=2.0)) as site:
+        statement, _ = opened_answer(site.answer(sealed(plan_of())))
+        refused, _ = opened_answer(site.answer(sealed(plan_of(number=2))))
+    assert statement.privacy.unit == "image file"
+    assert refused.refusal is not None
+    assert refused.refusal.detail.endswith("per image file")
+
+
 def witnessing(events: int, digest: str) -> RoundPlan:
     head = LedgerHead(events=events, digest=Digest(digest))
     return replace(plan_of(), witnessed=(WitnessedHead(site=NORTH, head=head),))

@@ -31,7 +31,13 @@ MESSAGE = seal(STATEMENT, BODY, COORDINATOR_KEY)
 def answer() -> AnswerStatement:
     head = LedgerHead(events=0, digest=GENESIS)
     privacy = PrivacyStatement(
-        epsilon=1.0, delta=1e-5, releases=1, accountant="exact", ledger=head, code=digest_of(b"code")
+        unit="patient",
+        epsilon=1.0,
+        delta=1e-5,
+        releases=1,
+        accountant="exact",
+        ledger=head,
+        code=digest_of(b"code"),
     )
     return AnswerStatement(
         site=NORTH,

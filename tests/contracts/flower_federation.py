@@ -1,9 +1,10 @@
 """A server and sites of the Flower link for tests: real TLS on loopback, sites as threads."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tests.contracts.exchange_contract import AMPLE_S, NORTH, SITES, Answerer, reverse
@@ -12,6 +13,12 @@ from fed_client.flower_link import FlowerLink, LinkEvent, serve
 from fed_common.names import SiteName
 from fed_server.dev_certificates import write_dev_certificates
 from fed_server.flower_link import FlowerExchange, TlsFiles
+
+
+def free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def make_pki(folder: Path) -> Path:

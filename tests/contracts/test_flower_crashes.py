@@ -1,15 +1,14 @@
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tests.contracts.exchange_contract import AMPLE_S, NORTH, by_site, question, reverse
-from tests.contracts.flower_federation import answering, link_to, make_pki, serving, wait_until
+from tests.contracts.flower_federation import answering, free_port, link_to, make_pki, serving, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -17,12 +16,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def pki(tmp_path: Path) -> Path:
     return make_pki(tmp_path / "pki")
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 SITE = """

@@ -83,6 +83,7 @@ REFERENCES = References(
 
 def privacy_of(site: SiteName, releases: int) -> PrivacyStatement:
     return PrivacyStatement(
+        unit="patient",
         epsilon=0.95 * releases**0.5 + 0.01 * len(site),
         delta=1e-5,
         releases=releases,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -69,6 +70,17 @@ def test_the_most_exposed_site_is_the_one_shown() -> None:
     ]
 
     assert f"epsilon up to {much.epsilon:.2f} at delta" in shown([STARTED, *answers, published(1)])
+
+
+def test_one_site_whose_files_stand_for_patients_is_enough_to_promise_patients_nothing() -> None:
+    answers = [
+        SiteAnswered(round=1, phase="train", site=HARBOUR, privacy=privacy_of(HARBOUR, 9)),
+        SiteAnswered(
+            round=1, phase="train", site=HILLSIDE, privacy=replace(privacy_of(HILLSIDE, 1), unit="image file")
+        ),
+    ]
+
+    assert "at delta 1e-05 per image file" in shown([STARTED, *answers, published(1)])
 
 
 def test_a_failure_is_one_line_with_its_reason() -> None:

@@ -107,6 +107,13 @@ def test_the_table_never_shows_a_bare_epsilon(tmp_path: Path, events: tuple[RunE
         assert name in printed
 
 
+def test_a_site_whose_files_stand_for_patients_is_shown_as_such(tmp_path: Path) -> None:
+    event = answered(1, HARBOUR)
+    by_file = replace(event, privacy=replace(event.privacy, unit="image file"))
+    printed = " ".join(shown(tmp_path, (STARTED, by_file)).output.replace("│", " ").split())
+    assert "delta 1e-05 per image file" in printed
+
+
 def test_json_has_the_whole_statement(tmp_path: Path) -> None:
     found = json.loads(shown(tmp_path, FINISHED, "--json").output)
     harbour = found["sites"][0]

@@ -8,28 +8,28 @@ from fed_client.policy import SitePolicy
 from fed_common.accounting import Accountant
 from fed_common.budget import MANY, Budget
 from fed_common.errors import FedError, LedgerError, TrustError
-from fed_common.ledger_record import LedgerEvent, LedgerRecord
+from fed_common.ledger_record import LedgerEvent, LedgerRecord, weakest
 from fed_common.signing import SigningKey
 
 
 def check_budget(config: SiteConfig, accountants: Sequence[Accountant]) -> Iterator[Check]:
     """Yield how the ledger and the budget are; nothing is charged by looking."""
     try:
-        events = LedgerRecord.read(config.ledger, SigningKey.load(config.identity).verifying_key).events
+        record = LedgerRecord.read(config.ledger, SigningKey.load(config.identity).verifying_key)
     except (LedgerError, TrustError) as error:
         yield failed("ledger", error, advice="restore ledger and witness from backup; never delete them")
         return
     except FedError as error:
         yield failed("ledger", error, advice="make the site's keys with `fed-client keys`")
         return
-    policy = config.policy
-    budget = policy.budget(accountants)
+    events, policy = record.events, config.policy
+    budget, unit = policy.budget(accountants), weakest((record.unit, config.terms.unit))
     spent = budget.spent([event.spend for event in events])
     yield Check(
         subject="ledger",
         status="ok",
         found=f"{len(events)} events, verified; epsilon {spent:.3f} of {policy.epsilon:g} "
-        f"at delta {policy.delta:g} per patient; in full: `fed-client ledger show`",
+        f"at delta {policy.delta:g} per {unit}; in full: `fed-client ledger show`",
     )
     yield _rounds(events, policy, budget)
 

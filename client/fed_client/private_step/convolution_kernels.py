@@ -54,7 +54,10 @@ def _convolve_row(
 ) -> None:
     """Write one row of outputs; three inputs and two columns at once keep the multipliers busy."""
     columns, outputs = sums_WO.shape
-    sums_WO[:] = bias_O
+    # Written out: for an assignment as a whole, numba compiles the words of a wrong shape's error, for 3 s.
+    for column in range(columns):
+        for output in range(outputs):
+            sums_WO[column, output] = bias_O[output]
     for kernel_row in range(3):
         image_X, weights_QO = image_HX[row + kernel_row], weights_TQO[kernel_row]
         for q in range(0, weights_QO.shape[0], 3):

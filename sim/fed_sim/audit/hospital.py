@@ -70,7 +70,13 @@ def opened(parts: SiteParts, train: LabelledImages, folder: Path) -> Iterator[Si
         folder / "ledger" / "ledger.jsonl",
         witness=folder / "witness",
         key=SITE_KEY,
-        subject=LedgerSubject(site=SITE, dataset=dataset.digest, policy=POLICY.digest),
+        subject=LedgerSubject(
+            site=SITE,
+            dataset=dataset.digest,
+            unit="patient",
+            officer=SITE_KEY.verifying_key.fingerprint,
+            policy=POLICY.digest,
+        ),
         costliest=_costliest_round(POLICY),
     ) as ledger:
         yield Site(

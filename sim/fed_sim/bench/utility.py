@@ -177,7 +177,13 @@ def _site(config: SiteConfig, dataset: SiteDataset, folder: Path, randomness: Ra
         folder / "ledger.jsonl",
         witness=folder / "witness",
         key=key,
-        subject=LedgerSubject(site=config.name, dataset=dataset.digest, policy=policy.digest),
+        subject=LedgerSubject(
+            site=config.name,
+            dataset=dataset.digest,
+            unit=config.terms.unit,
+            officer=VerifyingKey.load(config.officer).fingerprint,
+            policy=policy.digest,
+        ),
         costliest=policy.costliest_round(),
     ) as ledger:
         yield Site(
