@@ -69,7 +69,9 @@ def _unpack_sample(packed: NDArray[np.uint8], bounds: NDArray[np.int64], values:
             if total < wanted:
                 return False
             if number == 0:
-                part[:] = piece[:wanted]
+                # Not assigned as a whole: numba would compile the words of a wrong shape's error, for 3 s.
+                for index in range(wanted):
+                    part[index] = piece[index]
             else:
                 for index in range(wanted):
                     part[index] = (part[index] << 8) | piece[index]
