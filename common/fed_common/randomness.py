@@ -63,6 +63,8 @@ class SystemRandomness:
 
     def choose(self, count: int, *, most: int) -> NDArray[np.int64]:
         """Return min(count, most) different indices below `count`, every subset equally likely."""
+        if count <= most:  # there is one such subset; most patients have one image
+            return np.arange(count)
         return np.argsort(_uniforms(count))[:most]
 
 

@@ -1,5 +1,6 @@
 """The hospital's side of a round: what is refused costs nothing, and what was charged is released once."""
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from tests.client.fake_randomness import FakeRandomness
 from tests.fakes import (
     COHORT,
+    COORDINATOR_KEY,
     DP,
     EAST,
     EVALUATE,
@@ -28,19 +30,22 @@ from tests.full_disk import disk_full_after
 
 from fed_client.site import Site
 from fed_client.training import TrainingStoppedError
-from fed_common import fixedpoint
+from fed_common import canonical, fixedpoint
 from fed_common.accounting import Spend
+from fed_common.checkpoint import parameter_bytes
 from fed_common.errors import MachineError, MalformedMessageError, TrustError
 from fed_common.ledger_record import LedgerHead
 from fed_common.messages import (
+    MAGIC,
     AnswerStatement,
+    PlanStatement,
     PrivacyStatement,
     RefusalCode,
     RoundPlan,
     WitnessedHead,
     unseal,
 )
-from fed_common.names import Digest
+from fed_common.names import Digest, digest_of
 from fed_common.randomness import SystemRandomness
 from fed_common.statistics import PatientCounts
 
@@ -253,6 +258,19 @@ def test_an_expired_or_altered_plan_is_no_plan(site: Site) -> None:
     with pytest.raises(TrustError):
         site.answer(sealed(plan_of()).replace(b'"round":1', b'"round":2'))
     assert site.ledger.events == ()
+
+
+def test_a_plan_that_brings_a_seed_is_no_plan(site: Site, randomness: CountingRandomness) -> None:
+    body = parameter_bytes(FIRST_P)
+    fact = canonical.encode(PlanStatement(plan=plan_of(), expires=1 << 40, body=digest_of(body)))
+    seeded = fact.replace(b'"steps":', b'"seed":42,"steps":')
+    assert seeded != fact
+    kind = "application/vnd.fed.PlanStatement.v1+json"
+    signature = COORDINATOR_KEY.sign(payload_type=kind, payload=seeded).hex().encode()
+    header = b'{"fact":%s,"signature":"%s"}' % (seeded, signature)
+    with pytest.raises(MalformedMessageError, match="not the canonical encoding"):
+        site.answer(struct.pack("<4sI", MAGIC, len(header)) + header + body)
+    assert (randomness.draws, site.ledger.events) == (0, ())
 
 
 def test_on_a_full_disk_nothing_is_trained(site: Site, randomness: CountingRandomness) -> None:
