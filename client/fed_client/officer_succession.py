@@ -12,11 +12,10 @@ from fed_client.signed_policy import known_officer, remember_officer
 from fed_common.errors import PrivacyError
 from fed_common.ledger import LedgerSubject, PrivacyLedger
 from fed_common.ledger_record import LedgerRecord, OfficerChange, Succession
+from fed_common.ledger_reset import stripped_reason
 from fed_common.names import Digest
 from fed_common.signed_fact import signature_of
 from fed_common.signing import SigningKey, VerifyingKey
-
-MAX_REASON = 300
 
 
 def hand_over(config: SiteConfig, successor: VerifyingKey, *, by: SigningKey | None, reason: str) -> None:
@@ -28,8 +27,6 @@ def hand_over(config: SiteConfig, successor: VerifyingKey, *, by: SigningKey | N
         PrivacyError: `by` isn't the officer's whom the site knows, or there is none, or no reason is given.
         MachineError: a daemon holds the ledger, or a file can't be written.
     """
-    if not 0 < len(reason.strip()) <= MAX_REASON:
-        raise PrivacyError(f"a change needs a reason of 1 to {MAX_REASON} characters, got {len(reason)}")
     record = LedgerRecord.read(config.ledger, SigningKey.load(config.identity).verifying_key)
     known = known_officer(config.state)
     before = record.officer or (known.officer if known else None)
@@ -41,7 +38,7 @@ def hand_over(config: SiteConfig, successor: VerifyingKey, *, by: SigningKey | N
         site=config.name,
         before=before,
         officer=successor.fingerprint,
-        reason=reason.strip(),
+        reason=stripped_reason(reason),
         time=int(time.time()),
     )
     if before != successor.fingerprint:

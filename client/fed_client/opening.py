@@ -59,7 +59,7 @@ def opened_site(
         coordinator=VerifyingKey.load(config.coordinator),
     )
     officer = VerifyingKey.load(config.officer).fingerprint
-    remember_officer(config.state, officer, signed=verify_signature(config).signed)
+    signed = verify_signature(config).signed
     version, dataset = open_registered(config, on_image=on_image)
     config.policy.refuse_weak_delta(version.manifest.patients)
     _tell(version)
@@ -78,6 +78,8 @@ def opened_site(
     ) as ledger:
         countersignature = countersignature_of(config)
         countersignature.refuse_older(ledger.record)
+        # Not before: of an officer whom the ledger refuses, no trace may keep the right one out.
+        remember_officer(config.state, officer, signed=signed)
         for change in ledger.record.changes:
             logger.warning("%s", told(change))
         yield Site(

@@ -138,7 +138,7 @@ class PrivacyLedger:
         return self._written(event, line)
 
     def change_officer(self, succession: Succession, signature: str) -> None:
-        """Write down that another officer takes the place of this one; nobody else can be held to it.
+        """Write down that another officer takes the place of this one; then it is held for that one only.
 
         Raises:
             MachineError: it could not be written.

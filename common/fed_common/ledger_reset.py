@@ -23,10 +23,19 @@ def sign_reset(officer: SigningKey, *, site: SiteName, replaces: LedgerHead, rea
     Raises:
         LedgerError: no reason is given, or one too long to be read.
     """
-    if not 0 < len(reason.strip()) <= MAX_REASON:
-        raise LedgerError(f"a reset needs a reason of 1 to {MAX_REASON} characters, got {len(reason)}")
-    reset = LedgerReset(site=site, replaces=replaces, reason=reason.strip(), time=int(time.time()))
+    reset = LedgerReset(site=site, replaces=replaces, reason=stripped_reason(reason), time=int(time.time()))
     return LedgerOpening(officer=officer.verifying_key.fingerprint, opened=SignedReset.by(officer, reset))
+
+
+def stripped_reason(reason: str) -> str:
+    """Return the reason for an officer's word, which the whole consortium may read.
+
+    Raises:
+        LedgerError: none is given, or one too long to be read.
+    """
+    if not 0 < len(reason.strip()) <= MAX_REASON:
+        raise LedgerError(f"a reason of 1 to {MAX_REASON} characters is needed, got {len(reason)}")
+    return reason.strip()
 
 
 def reset_ledger(path: Path, opening: LedgerOpening, *, witness: Path, key: SigningKey) -> None:

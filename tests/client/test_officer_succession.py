@@ -90,6 +90,12 @@ def test_a_lost_key_is_said_to_be_lost_and_never_just_left_out(site_file: Path, 
     assert changes(site_file) == ()
 
 
+def test_a_change_without_a_reason_is_refused(site_file: Path) -> None:
+    with pytest.raises(LedgerError, match="a reason of 1 to 300 characters is needed, got 1"):
+        hand_over(site_file, "--lost", "--reason", " ")
+    assert changes(site_file) == ()
+
+
 def test_a_lost_key_leaves_a_line_that_ledger_and_exports_show_for_ever(site_file: Path) -> None:
     hand_over(site_file, "--lost")
     charge(signed_by_next(site_file))
