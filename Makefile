@@ -15,10 +15,10 @@ demo: .venv/ready ## train across three phantom hospitals, each a process of its
 	$(PYTHON) -m fed_sim demo --out demo $(ARGS)
 
 test: .venv/ready ## run all tests; ARGS='-m "not slow"' for the quick ones
-	$(PYTHON) -m pytest $(ARGS)
+	$(PYTHON) -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 gate: lint ## what a change must pass: lint and the quick tests
-	$(PYTHON) -m pytest -m "not slow"
+	$(PYTHON) -m pytest --numprocesses auto --dist worksteal -m "not slow"
 
 lint: .venv/ready ## formatting, style, types and the direction of imports
 	$(PYTHON) -m ruff format --check

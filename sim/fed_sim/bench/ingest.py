@@ -1,6 +1,7 @@
 """How long it takes from a DICOM file to the picture that is trained on, against the usual way.
 
-The usual way is pydicom's `dcmread`, `pixel_array` and `apply_voi_lut`, then an anti-aliased resize by torch.
+The usual way is pydicom's `dcmread`, `pixel_array` and `apply_voi_lut`, then an anti-aliased resize by torch,
+with the decoder that pydicom takes by itself. Who knows them all may name a faster one: that is timed, too.
 """
 
 import tempfile
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -93,21 +95,33 @@ FORMATS = (
 class Row:
     """Milliseconds per image on one core, files in the page cache; `pool_per_s` by number of processes.
 
-    `decoder` is what pydicom decodes with here, empty if nothing is installed.
+    `decoder` is what pydicom takes by itself of what is installed, `fastest` the best that it could take;
+    both are empty if nothing is installed that can.
     """
 
     format: str
     decoder: str
     usual_ms: float | None
+    fastest: str
+    fastest_ms: float | None
     ours_ms: float
     with_text_ms: float
-    ratio: float | None
     target: float | None
     pool_per_s: dict[int, float]
 
     @property
+    def ratio(self) -> float | None:
+        """How many times as fast as usual."""
+        return None if self.usual_ms is None else self.usual_ms / self.ours_ms
+
+    @property
+    def ratio_to_fastest(self) -> float | None:
+        """How many times as fast as with the best decoder."""
+        return None if self.fastest_ms is None else self.fastest_ms / self.ours_ms
+
+    @property
     def verdict(self) -> str:
-        """Return whether the target is met."""
+        """Return whether the target is met, which is set against the usual way."""
         if self.target is None or self.ratio is None:
             return ""
         return "met" if self.ratio >= self.target else "missed"
@@ -130,28 +144,29 @@ def measure(*, side: int = 2048, repeats: int = 15, pool_files: int = 40) -> Ite
         for kind in FORMATS:
             path = folder / f"{kind.syntax}.dcm"
             path.write_bytes(_file(_picture(side), kind))
-            decoder = _decoder(path, kind.syntax)
-            taken = interleaved_ms(_ways(path, recipe, decoder), repeats=repeats)
+            decoders_s = _decoders_s(path, kind.syntax)
+            decoder = next(iter(decoders_s), "")
+            fastest = min(decoders_s, key=decoders_s.__getitem__, default="")
+            taken = interleaved_ms(_ways(path, recipe, decoders={decoder, fastest} - {""}), repeats=repeats)
             files = min(pool_files, max(4, int(_POOL_MS / taken["ours"])))
-            usual = taken.get("usual")
             yield Row(
                 format=kind.name,
                 decoder=decoder,
-                usual_ms=usual,
+                usual_ms=taken.get(decoder),
+                fastest=fastest,
+                fastest_ms=taken.get(fastest),
                 ours_ms=taken["ours"],
                 with_text_ms=taken["with text"],
-                ratio=usual / taken["ours"] if usual else None,
                 target=kind.target,
                 pool_per_s={number: _pool_rate(pool, path, files) for number, pool in pools.items()},
             )
 
 
-def _ways(path: Path, recipe: Recipe, decoder: str) -> dict[str, Callable[[], object]]:
-    ways: dict[str, Callable[[], object]] = {
-        "ours": lambda: _ours(path, recipe, text=False),
-        "with text": lambda: _ours(path, recipe, text=True),
+def _ways(path: Path, recipe: Recipe, *, decoders: set[str]) -> dict[str, Callable[[], object]]:
+    return {decoder: partial(_usual, path, decoder) for decoder in decoders} | {
+        "ours": partial(_ours, path, recipe, text=False),
+        "with text": partial(_ours, path, recipe, text=True),
     }
-    return {"usual": lambda: _usual(path, decoder), **ways} if decoder else ways
 
 
 def _picture(side: int) -> NDArray[np.uint16]:
@@ -203,10 +218,10 @@ def _usual(path: Path, decoder: str) -> torch.Tensor:
     return interpolate(grey_HW[None, None], size=size, mode="bilinear", antialias=True)
 
 
-def _decoder(path: Path, syntax: uid.UID) -> str:
-    """Return what pydicom decodes the file with: the fastest of those installed that can."""
+def _decoders_s(path: Path, syntax: uid.UID) -> dict[str, float]:
+    """Return the seconds of each installed decoder that can, in the order in which pydicom tries them."""
     if not syntax.is_encapsulated:
-        return "numpy"
+        return {"numpy": 0.0}
     seconds: dict[str, float] = {}
     for plugin in get_decoder(syntax).available_plugins:
         try:
@@ -216,7 +231,7 @@ def _decoder(path: Path, syntax: uid.UID) -> str:
         except (RuntimeError, NotImplementedError, ValueError):
             continue
         seconds[str(plugin)] = time.perf_counter() - start
-    return min(seconds, key=seconds.__getitem__, default="")
+    return seconds
 
 
 def _pool_rate(pool: ReaderPool, path: Path, files: int) -> float:

@@ -46,7 +46,7 @@ def test_a_finding_is_about_all_images_of_the_procedure(concept: str) -> None:
     assert said(report(code(concept, PNEUMONIA))) == {PNEUMONIA: BOTH}
 
 
-@pytest.mark.parametrize("kind", reports.REPORT_CLASSES)
+@pytest.mark.parametrize("kind", sorted(reports.REPORT_CLASSES))
 def test_every_kind_of_report_is_read_from_a_file(tmp_path: Path, kind: uid.UID) -> None:
     path = write(tmp_path / "report.dcm", report(code(FINDING, PNEUMONIA), kind=kind))
     found = list(read_file(path, "each"))
