@@ -186,7 +186,7 @@ def _ingest_table(rows: list[Row], side: int) -> Table:
     for row in rows:
         table.add_row(
             row.format,
-            "no decoder" if row.usual_ms is None else f"{row.decoder} {row.usual_ms:.1f}",
+            "no decoder" if row.usual_ms is None else f"{row.usual_ms:.1f}",
             f"{row.ours_ms:.2f}",
             f"{row.with_text_ms:.2f}",
             _times(row.ratio),
