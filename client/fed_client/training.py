@@ -68,15 +68,19 @@ def train_privately(  # noqa: PLR0913 (three of them are seams, for tests and th
     images_of = _images_by_patient(images)
     divisor = terms.dp.sampling_rate * patients_public
     weights_P = flatten(local).astype(np.float64)
-    velocity_P, sum_P = np.zeros_like(weights_P), np.zeros_like(weights_P)
+    velocity_P = np.zeros_like(weights_P)
     for _ in range(terms.dp.steps):
         if stop():
             raise TrainingStoppedError("training was asked to stop")
         picked = _sample(images_of, terms.dp, randomness)
-        sum_P[:] = 0
-        for batch in physical_batches(inputs, picked):
-            sum_P += step.clipped_sum(batch, clip_norm=terms.dp.clip_norm, class_weights=terms.class_weights)
-        for start in range(0, sum_P.size, _PARAMETERS_AT_ONCE):
+        sum_P = _added(
+            (
+                step.clipped_sum(batch, clip_norm=terms.dp.clip_norm, class_weights=terms.class_weights)
+                for batch in physical_batches(inputs, picked)
+            ),
+            size=weights_P.size,
+        )
+        for start in range(0, weights_P.size, _PARAMETERS_AT_ONCE):
             block = slice(start, start + _PARAMETERS_AT_ONCE)
             noised_P = _noised(sum_P[block], terms.dp, randomness)
             change_P = noised_P / divisor
@@ -132,6 +136,16 @@ def _sample(images_of: list[Picked], dp: DpTerms, randomness: Randomness) -> lis
     drawn = [images_of[patient] for patient in np.flatnonzero(mask)]
     most = dp.max_images_per_patient
     return [indices[randomness.choose(len(indices), most=most)] for indices in drawn]
+
+
+def _added(parts: Iterator[NDArray[np.float64]], *, size: int) -> NDArray[np.float64]:
+    """Return the sum of the parts, zeros without any; the first is not added to zeros, which would take time."""
+    sum_P = next(parts, None)
+    if sum_P is None:
+        return np.zeros(size)
+    for part_P in parts:
+        sum_P += part_P
+    return sum_P
 
 
 def _noised(sum_P: NDArray[np.float64], dp: DpTerms, randomness: Randomness) -> NDArray[np.float64]:

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LN2 = math.log(2)
-_HALF_PI = math.pi / 2
 _SQRT2 = math.sqrt(2)
+# Or'ed to an integer below 2^52, these bits make the number 2^52 more, without a conversion.
+_TWO_52_BITS = np.uint64(0x4330000000000000)
+_TWO_52 = 2.0**52
 
 # Not cached on disk: numba would write pickles there.
 _compiled = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
@@ -20,51 +22,62 @@ _inlined = numba.njit(fastmath={"contract"}, error_model="numpy", forceinline=Tr
 
 @_compiled  # type: ignore[untyped-decorator]
 def sum_of_four_normals(
-    radii_R: NDArray[np.uint64], angles_R: NDArray[np.uint64], sums_N: NDArray[np.float64]
+    radii_R: NDArray[np.uint64], angles_R: NDArray[np.uint64], factor: float, sums_N: NDArray[np.float64]
 ) -> None:
-    """Write sums of four standard normals, each from two random radii and two random angles."""
+    """Write sums of four standard normals, times `factor`, each from two random radii and two random angles.
+
+    The two normals of a radius r and an angle a add up to r cos a + r sin a = sqrt(2) r sin(a + pi/4), and
+    the sine of a uniform angle is distributed as that of one between -pi/2 and pi/2.
+    """
     count = sums_N.size
     first_N, second_N = radii_R[:count], radii_R[count:]
     third_N, fourth_N = angles_R[:count], angles_R[count:]
     for place in range(count):
-        sums_N[place] = _both(first_N[place], third_N[place]) + _both(second_N[place], fourth_N[place])
+        one, other = _radii(first_N[place], second_N[place])
+        total = one * _sine(third_N[place]) + other * _sine(fourth_N[place])
+        sums_N[place] = factor * _SQRT2 * total
 
 
 @_inlined  # type: ignore[untyped-decorator]
-def _both(radius_word: int, angle_word: int) -> float:
-    """Return the sum of the two normals that belong to a random radius and angle, of 53 bits each."""
-    uniform = (_high_bits(radius_word) + 1) * 2.0**-53  # in (0, 1], so that the logarithm is finite
-    turn = _high_bits(angle_word) * 2.0**-51  # in [0, 4), quarters of a turn
-    radius = math.sqrt(-2 * _log(uniform))
-    quarter = np.float64(np.int32(turn + 0.5))
-    rest = (turn - quarter) * _HALF_PI
-    z = rest * rest
-    sine, cosine = radius * (rest * _sine_series(z)), radius * _cosine_series(z)
-    # A quarter turn takes (cos, sin) to (-sin, cos), and a half turn to their opposites.
-    odd = (quarter == 1) | (quarter == 3)
-    total: float = cosine - sine if odd else cosine + sine
-    return -total if (quarter == 2) | (quarter == 3) else total
+def _radii(first_word: int, second_word: int) -> tuple[float, float]:
+    """Return sqrt(-2 log u) of two random words; they share a division, which is slow."""
+    first_exponent, first = _split((_high_bits(first_word) + 1) * 2.0**-53)  # in (0, 1]: a finite logarithm
+    second_exponent, second = _split((_high_bits(second_word) + 1) * 2.0**-53)
+    inverse = 1 / ((first + 1) * (second + 1))
+    s, t = (first - 1) * (second + 1) * inverse, (second - 1) * (first + 1) * inverse
+    return (
+        math.sqrt(-2 * (first_exponent * _LN2 + 2 * s * _log_series(s * s))),
+        math.sqrt(-2 * (second_exponent * _LN2 + 2 * t * _log_series(t * t))),
+    )
+
+
+@_inlined  # type: ignore[untyped-decorator]
+def _sine(word: int) -> float:
+    """Return the sine of a random angle from -pi/2 to pi/2."""
+    angle = (_high_bits(word) - _TWO_52) * (math.pi * 2.0**-53)
+    return angle * _sine_series(angle * angle)
 
 
 @_inlined  # type: ignore[untyped-decorator]
 def _high_bits(word: int) -> float:
-    """Return the upper 53 bits as a number; integers of 32 bits are converted several at once, of 64 not."""
-    high, low = np.int32(word >> np.uint64(38)), np.int32((word >> np.uint64(11)) & np.uint64(0x7FFFFFF))
-    return np.float64(high) * 2.0**27 + np.float64(low)
+    """Return the upper 53 bits as a number."""
+    return _number(word >> np.uint64(32)) * 2.0**21 + _number((word >> np.uint64(11)) & np.uint64(0x1FFFFF))
 
 
 @_inlined  # type: ignore[untyped-decorator]
-def _log(value: float) -> float:
-    """Return the logarithm of a normal number in (0, 1]."""
-    bits = np.float64(value).view(np.int64)
-    exponent = np.float64(np.int32(bits >> 52)) - 1023
-    mantissa = np.int64((bits & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000).view(np.float64)
-    large = mantissa > _SQRT2
-    mantissa = 0.5 * mantissa if large else mantissa
-    exponent = exponent + 1 if large else exponent
-    s = (mantissa - 1) / (mantissa + 1)
-    logarithm: float = exponent * _LN2 + 2 * s * _log_series(s * s)
-    return logarithm
+def _number(below_2_52: int) -> float:
+    number: float = np.uint64(below_2_52 | _TWO_52_BITS).view(np.float64) - _TWO_52
+    return number
+
+
+@_inlined  # type: ignore[untyped-decorator]
+def _split(value: float) -> tuple[float, float]:
+    """Return the exponent of 2 and the rest, between sqrt(1/2) and sqrt(2), of a normal number."""
+    bits = np.float64(value).view(np.uint64)
+    exponent = _number(bits >> np.uint64(52)) - 1023
+    rest = np.uint64((bits & np.uint64(0x000FFFFFFFFFFFFF)) | np.uint64(0x3FF0000000000000)).view(np.float64)
+    large = rest > _SQRT2
+    return (exponent + 1, 0.5 * rest) if large else (exponent, rest)
 
 
 # The series end below a float64's last place.
@@ -79,13 +92,9 @@ def _log_series(z: float) -> float:
 
 @_inlined  # type: ignore[untyped-decorator]
 def _sine_series(z: float) -> float:
-    """Return 1 - z/3! + z^2/5! ...: sin(r) / r, for z = r^2 up to 0.617."""
-    upper = 1 - z * (1 / 110) * (1 - z * (1 / 156) * (1 - z * (1 / 210) * (1 - z * (1 / 272))))
-    return 1 - z * (1 / 6) * (1 - z * (1 / 20) * (1 - z * (1 / 42) * (1 - z * (1 / 72) * upper)))
-
-
-@_inlined  # type: ignore[untyped-decorator]
-def _cosine_series(z: float) -> float:
-    """Return 1 - z/2! + z^2/4! ...: cos(r), for z = r^2 up to 0.617."""
-    upper = 1 - z * (1 / 90) * (1 - z * (1 / 132) * (1 - z * (1 / 182) * (1 - z * (1 / 240))))
-    return 1 - z * (1 / 2) * (1 - z * (1 / 12) * (1 - z * (1 / 30) * (1 - z * (1 / 56) * upper)))
+    """Return 1 - z/3! + z^2/5! ...: sin(a) / a, for z = a^2 up to 2.47."""
+    upper = 1 - z * (1 / 156) * (
+        1 - z * (1 / 210) * (1 - z * (1 / 272) * (1 - z * (1 / 342) * (1 - z * (1 / 420))))
+    )
+    lower = 1 - z * (1 / 42) * (1 - z * (1 / 72) * (1 - z * (1 / 110) * upper))
+    return 1 - z * (1 / 6) * (1 - z * (1 / 20) * lower)

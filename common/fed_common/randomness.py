@@ -53,8 +53,7 @@ class SystemRandomness:
         for start in range(0, size, _BLOCK):
             block = drawn[start : start + _BLOCK]
             words = np.frombuffer(encryptor.update(zeros[: 32 * block.size]), dtype="<u8")
-            sum_of_four_normals(words[: 2 * block.size], words[2 * block.size :], block)
-            block *= std / 2
+            sum_of_four_normals(words[: 2 * block.size], words[2 * block.size :], std / 2, block)
         return drawn
 
     def poisson_mask(self, count: int, *, rate: float) -> NDArray[np.bool_]:

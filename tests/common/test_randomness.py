@@ -67,11 +67,12 @@ def test_the_compiled_normals_are_those_of_box_and_mullers_formula() -> None:
     words_FN[:, :3] = [[0], [2**64 - 1], [2**63], [1]]  # the ends of both ranges, too
     words_FN[:, 1] = words_FN[::-1, 1]
     uniforms_FN = (words_FN >> 11).astype(np.float64) * 2.0**-53
-    radii_TN, angles_TN = np.sqrt(-2 * np.log(uniforms_FN[:2] + 2.0**-53)), 2 * np.pi * uniforms_FN[2:]
-    expected_N = (radii_TN * np.cos(angles_TN) + radii_TN * np.sin(angles_TN)).sum(axis=0)
+    # An angle from -3/4 to 1/4 pi: its cosine and sine add up to sqrt(2) sin(angle + pi/4).
+    radii_TN, angles_TN = np.sqrt(-2 * np.log(uniforms_FN[:2] + 2.0**-53)), np.pi * (uniforms_FN[2:] - 0.75)
+    expected_N = 0.5 * (radii_TN * np.cos(angles_TN) + radii_TN * np.sin(angles_TN)).sum(axis=0)
 
     sums_N = np.empty(10_000)
-    sum_of_four_normals(words_FN[:2].ravel(), words_FN[2:].ravel(), sums_N)
+    sum_of_four_normals(words_FN[:2].ravel(), words_FN[2:].ravel(), 0.5, sums_N)
 
     np.testing.assert_allclose(sums_N, expected_N, atol=1e-14)
 

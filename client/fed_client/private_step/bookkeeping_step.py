@@ -50,13 +50,14 @@ class BookkeepingStep:
         self, batch: PatientBatch, *, clip_norm: float, class_weights: Sequence[float] = ()
     ) -> NDArray[np.float64]:
         """Return the sum (P) over patients of their clipped mean gradients."""
-        total_P = np.zeros(sum(parameter.numel() for parameter in self._parameters.values()))
+        size = sum(parameter.numel() for parameter in self._parameters.values())
+        total_P = torch.zeros(size, dtype=torch.float64)
         for same in by_number_of_images(batch):
             self._add_clipped(same, total_P, clip_norm, class_weights)
-        return total_P
+        return total_P.numpy()
 
     def _add_clipped(
-        self, batch: PatientBatch, total_P: NDArray[np.float64], clip_norm: float, weights: Sequence[float]
+        self, batch: PatientBatch, total_P: torch.Tensor, clip_norm: float, weights: Sequence[float]
     ) -> None:
         if not batch.num_patients:
             return
@@ -72,8 +73,12 @@ class BookkeepingStep:
         factors_S = (clip_norm * (1 - _ROUNDING) / squared_S.sqrt()).clamp(max=1)
         factors_S = factors_S.to(self._device, torch.float32)
         for layer, parts in gradients.items():
-            pieces = [part.weighted_sum(factors_S) for part in parts]
-            total_P[self._places[layer]] += torch.cat(pieces).cpu().numpy()
+            start = self._places[layer].start
+            for part in parts:
+                piece = part.weighted_sum(factors_S).cpu()
+                end = start + piece.numel()
+                total_P[start:end].view(piece.shape).add_(piece)
+                start = end
 
     def _gradients(
         self, batch: PatientBatch, weights: Sequence[float]
