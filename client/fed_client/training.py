@@ -68,21 +68,17 @@ def train_privately(  # noqa: PLR0913 (three of them are seams, for tests and th
     images_of = _images_by_patient(images)
     divisor = terms.dp.sampling_rate * patients_public
     weights_P = flatten(local).astype(np.float64)
-    velocity_P = np.zeros_like(weights_P)
+    velocity_P = np.zeros(weights_P.size)  # `zeros_like` would write to its memory
     for _ in range(terms.dp.steps):
         if stop():
             raise TrainingStoppedError("training was asked to stop")
         picked = _sample(images_of, terms.dp, randomness)
-        sum_P = _added(
-            (
-                step.clipped_sum(batch, clip_norm=terms.dp.clip_norm, class_weights=terms.class_weights)
-                for batch in physical_batches(inputs, picked)
-            ),
-            size=weights_P.size,
+        sums = (
+            step.clipped_sum(batch, clip_norm=terms.dp.clip_norm, class_weights=terms.class_weights)
+            for batch in physical_batches(inputs, picked)
         )
-        for start in range(0, weights_P.size, _PARAMETERS_AT_ONCE):
-            block = slice(start, start + _PARAMETERS_AT_ONCE)
-            noised_P = _noised(sum_P[block], terms.dp, randomness)
+        # Passed on without a name: the next step's sum would find this one in memory.
+        for block, noised_P in _noised_blocks(_added(sums, size=weights_P.size), terms.dp, randomness):
             change_P = noised_P / divisor
             if terms.momentum:  # otherwise the velocity takes no memory
                 change_P += terms.momentum * velocity_P[block]
@@ -139,7 +135,7 @@ def _sample(images_of: list[Picked], dp: DpTerms, randomness: Randomness) -> lis
 
 
 def _added(parts: Iterator[NDArray[np.float64]], *, size: int) -> NDArray[np.float64]:
-    """Return the sum of the parts, zeros without any; the first is not added to zeros, which would take time."""
+    """Return the sum of the parts, the first of which isn't added to zeros: that would take time."""
     sum_P = next(parts, None)
     if sum_P is None:
         return np.zeros(size)
@@ -148,7 +144,12 @@ def _added(parts: Iterator[NDArray[np.float64]], *, size: int) -> NDArray[np.flo
     return sum_P
 
 
-def _noised(sum_P: NDArray[np.float64], dp: DpTerms, randomness: Randomness) -> NDArray[np.float64]:
-    """Return the sum with noise for one patient's share of it (step 4)."""
+def _noised_blocks(
+    sum_P: NDArray[np.float64], dp: DpTerms, randomness: Randomness
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Yield the sum with noise for one patient's share of it (step 4), block by block."""
     std = dp.noise_multiplier * dp.clip_norm
-    return snap(sum_P + randomness.gaussian(sum_P.size, std=std), std=std)
+    for start in range(0, sum_P.size, _PARAMETERS_AT_ONCE):
+        block = slice(start, start + _PARAMETERS_AT_ONCE)
+        drawn_P = randomness.gaussian(sum_P[block].size, std=std)
+        yield block, snap(sum_P[block] + drawn_P, std=std)

@@ -55,13 +55,16 @@ def _radii(first_word: int, second_word: int) -> tuple[float, float]:
 def _sine(word: int) -> float:
     """Return the sine of a random angle from -pi/2 to pi/2."""
     angle = (_high_bits(word) - _TWO_52) * (math.pi * 2.0**-53)
-    return angle * _sine_series(angle * angle)
+    sine: float = angle * _sine_series(angle * angle)
+    return sine
 
 
 @_inlined  # type: ignore[untyped-decorator]
 def _high_bits(word: int) -> float:
     """Return the upper 53 bits as a number."""
-    return _number(word >> np.uint64(32)) * 2.0**21 + _number((word >> np.uint64(11)) & np.uint64(0x1FFFFF))
+    high, low = word >> np.uint64(32), (word >> np.uint64(11)) & np.uint64(0x1FFFFF)
+    number: float = _number(high) * 2.0**21 + _number(low)
+    return number
 
 
 @_inlined  # type: ignore[untyped-decorator]

@@ -145,6 +145,7 @@ def test_a_batch_norm_is_told_what_to_use_instead() -> None:
         (SPEC, False),
         (ModelSpec(channels=3, classes=5), True),
         (ModelSpec(architecture="resnet-18", size=64, channels=1, classes=2), False),
+        (ModelSpec(architecture="resnet-18-ws", size=64, channels=1, classes=2), False),
         (ModelSpec(architecture="scattering", channels=1, classes=2), False),
     ],
 )

@@ -17,6 +17,7 @@ from fed_client.private_step.step import UnsupportedLayerError
 from fed_common.errors import ConfigError, PrivacyError
 from fed_common.models.resnet import ResidualBlock, resnet_18
 from fed_common.models.seed_cnn import seed_cnn
+from fed_common.models.weight_standardisation import WeightStandardisedConvolution
 from fed_common.objective import image_losses
 
 # Shape letters: N images, C channels, H rows, W columns, S patients, P parameters of the flattened model.
@@ -57,6 +58,18 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Size]] = {
     ),
     "seed CNN": (lambda: seed_cnn(channels=1, size=32, classes=3), (1, 32, 32)),
     "ResNet-18": (lambda: resnet_18(channels=3, size=32, classes=3), (3, 32, 32)),
+    "standardised weights": (
+        lambda: classified(WeightStandardisedConvolution(4, 6, 3, groups=2), features=216),
+        (4, 8, 8),
+    ),
+    "standardised weights, many channels": (
+        lambda: classified(WeightStandardisedConvolution(32, 48, 3), features=192),
+        (32, 4, 4),
+    ),
+    "residual, standardised weights": (
+        lambda: classified(ResidualBlock(16, 32, stride=2, kind=WeightStandardisedConvolution), features=512),
+        (16, 8, 8),
+    ),
 }
 
 
@@ -147,7 +160,7 @@ def test_every_step_knows_every_objective(
 
 
 @pytest.mark.parametrize("brightness", [0.0, 1.0, 1e4, 1e38])
-@pytest.mark.parametrize("name", ["seed CNN", "ResNet-18"])
+@pytest.mark.parametrize("name", ["seed CNN", "ResNet-18", "residual, standardised weights"])
 def test_one_patient_more_moves_the_sum_by_the_clip_norm_at_most(
     new_step: Callable[[nn.Module], PrivateStep], name: str, brightness: float
 ) -> None:
@@ -258,7 +271,8 @@ def test_for_an_unknown_layer_opacus_takes_over_and_the_log_names_it(
 def test_the_networks_of_this_project_take_the_fast_way(caplog: pytest.LogCaptureFixture) -> None:
     for name in COMPILED:
         assert isinstance(private_step(network(name)), CompiledStep)
-    assert isinstance(private_step(network("ResNet-18")), BookkeepingStep)
+    for name in ("ResNet-18", "residual, standardised weights"):
+        assert isinstance(private_step(network(name)), BookkeepingStep)
     assert not caplog.text
 
 

@@ -50,17 +50,20 @@ def test_a_target_is_set_against_what_pydicom_takes_by_itself(
 def test_every_way_to_take_a_step_is_measured() -> None:
     case = Case(name="small", spec=ModelSpec(channels=1, classes=2), images=4, steps=1)
 
-    (measured,) = measure(threads=1, repeats=1, cases=(case,))
+    first, second = measure(numbers_of_threads=(1, 2), repeats=1, cases=(case,))
 
-    assert {PLAIN, OURS, *OPACUS_WAYS} < measured.tuned_ms.keys() == measured.untuned_ms.keys()
-    assert all(ms > 0 for ms in (*measured.tuned_ms.values(), *measured.untuned_ms.values()))
-    assert measured.memory_mb.keys() == {PLAIN, OURS, "Opacus hooks"}
+    assert (first.threads, second.threads) == (1, 2)
+    for measured in (first, second):
+        assert {PLAIN, OURS, *OPACUS_WAYS} < measured.tuned_ms.keys() == measured.untuned_ms.keys()
+        assert all(ms > 0 for ms in (*measured.tuned_ms.values(), *measured.untuned_ms.values()))
+        assert measured.memory_mb.keys() == {PLAIN, OURS, "Opacus hooks"}
 
 
 def test_steps_are_judged_by_plain_sgd_and_opacus_best_in_the_same_run() -> None:
     opacus_ms = dict(zip(OPACUS_WAYS, (300.0, 200.0, 400.0), strict=True))
     measured = Measured(
         case="made up",
+        threads=1,
         images=1,
         untuned_ms={PLAIN: 60.0, OURS: 110.0} | {way: 3 * ms for way, ms in opacus_ms.items()},
         tuned_ms={PLAIN: 50.0, OURS: 100.0} | opacus_ms,

@@ -51,10 +51,12 @@ class BookkeepingStep:
     ) -> NDArray[np.float64]:
         """Return the sum (P) over patients of their clipped mean gradients."""
         size = sum(parameter.numel() for parameter in self._parameters.values())
-        total_P = torch.zeros(size, dtype=torch.float64)
+        # numpy's zeros take no memory until they are written to, after the passes.
+        total_P = torch.from_numpy(np.zeros(size))
         for same in by_number_of_images(batch):
             self._add_clipped(same, total_P, clip_norm, class_weights)
-        return total_P.numpy()
+        sum_P: NDArray[np.float64] = total_P.numpy()
+        return sum_P
 
     def _add_clipped(
         self, batch: PatientBatch, total_P: torch.Tensor, clip_norm: float, weights: Sequence[float]
@@ -72,9 +74,9 @@ class BookkeepingStep:
             return
         factors_S = (clip_norm * (1 - _ROUNDING) / squared_S.sqrt()).clamp(max=1)
         factors_S = factors_S.to(self._device, torch.float32)
-        for layer, parts in gradients.items():
-            start = self._places[layer].start
-            for part in parts:
+        for layer, place in self._places.items():
+            start = place.start
+            for part in gradients.pop(layer):  # its memory makes room for the sum
                 piece = part.weighted_sum(factors_S).cpu()
                 end = start + piece.numel()
                 total_P[start:end].view(piece.shape).add_(piece)

@@ -21,6 +21,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from fed_client.private_step.standardised_weights import StandardisedWeights
+from fed_common.models.weight_standardisation import WeightStandardisedConvolution
+
 # Rounding error of a Gram matrix's product, in parts of its terms' sizes: 16 units of float32's last place.
 _GRAM_ERROR = 2.0**-20
 
@@ -45,7 +48,7 @@ class LayerGradients(Protocol):
 
 def is_supported(layer: nn.Module) -> bool:
     """Tell whether `layer_gradients` knows the layer; a subclass may compute something else."""
-    if type(layer) is nn.Conv2d:
+    if type(layer) in (nn.Conv2d, WeightStandardisedConvolution):
         return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
     return type(layer) in (nn.Linear, nn.GroupNorm, nn.LayerNorm)
 
@@ -70,11 +73,18 @@ def _of_convolution(
     layer: nn.Conv2d, inputs_NCHW: torch.Tensor, outputs_NOHW: torch.Tensor, num_patients: int
 ) -> Iterator[LayerGradients]:
     height, width = layer.kernel_size
+    standardised = None
+    if isinstance(layer, WeightStandardisedConvolution):
+        weights, widths = layer.standardised()
+        standardised = StandardisedWeights(
+            weights_OK=weights.detach().movedim(1, 3).flatten(1), widths_O=widths.detach().flatten()
+        )
     yield _of_product(
         partial(_unfolded, layer, inputs_NCHW, outputs_NOHW.shape[2:]),
-        outputs_NOHW.unflatten(1, (layer.groups, -1)).flatten(3),
+        outputs_NOHW.reshape(len(outputs_NOHW), layer.groups, -1, outputs_NOHW[0, 0].numel()),
         num_patients,
-        lambda sum_OK: sum_OK.unflatten(1, (height, width, -1)).permute(0, 3, 1, 2),
+        lambda sum_OK: sum_OK.view(len(sum_OK), height, width, -1).permute(0, 3, 1, 2),
+        standardised,
     )
     if layer.bias is not None:
         yield SideBySide(outputs_NOHW.sum((2, 3)), num_patients)
@@ -86,10 +96,8 @@ def _unfolded(layer: nn.Conv2d, inputs_NCHW: torch.Tensor, size: torch.Size) -> 
     Channels come last, so that whole runs of memory are copied: five times as fast as `functional.unfold`.
     """
     (down, right), (below, beside) = layer.stride, layer.dilation
-    pad_rows, pad_columns = layer.padding  # numbers, says is_supported
-    padded_NHWC = functional.pad(
-        inputs_NCHW.movedim(1, 3), (0, 0, int(pad_columns), int(pad_columns), int(pad_rows), int(pad_rows))
-    ).contiguous()
+    rows, columns = map(int, layer.padding)  # numbers, says is_supported
+    padded_NHWC = functional.pad(inputs_NCHW.movedim(1, 3), (0, 0, columns, columns, rows, rows)).contiguous()
     image, row, column, _ = padded_NHWC.stride()
     channels = layer.in_channels // layer.groups
     return padded_NHWC.as_strided(
@@ -125,18 +133,25 @@ def _of_product(
     outputs_NGOT: torch.Tensor,
     num_patients: int,
     in_order: InOrder,
+    standardised: StandardisedWeights | None = None,
 ) -> LayerGradients:
     """Return the gradients of weights (O, K) for each of G groups, from what `inputs` makes (N, G, T, K)."""
     inputs_NGTK = inputs()
-    inputs_SGTK = inputs_NGTK.unflatten(0, (num_patients, -1)).movedim(1, 2).flatten(2, 3)
-    outputs_SGOT = outputs_NGOT.unflatten(0, (num_patients, -1)).movedim(1, 3).flatten(3)
+    inputs_SGTK = _by_patient(inputs_NGTK, num_patients).movedim(1, 2).flatten(2, 3)
+    outputs_SGOT = _by_patient(outputs_NGOT, num_patients).movedim(1, 3).flatten(3)
     groups, positions, width = inputs_SGTK.shape[1:]
     height = outputs_SGOT.shape[2]
     if groups == 1 and positions * (width + height) < width * height:
-        return NormsOnly(inputs, inputs_SGTK[:, 0], outputs_SGOT[:, 0], in_order)
-    return SideBySide(
-        (outputs_SGOT @ inputs_SGTK).flatten(1), num_patients, lambda sum_P: in_order(sum_P.view(-1, width))
-    )
+        return NormsOnly(inputs, inputs_SGTK[:, 0], outputs_SGOT[:, 0], in_order, standardised)
+    gradients_SOK = (outputs_SGOT @ inputs_SGTK).flatten(1, 2)
+    if standardised:
+        gradients_SOK = standardised.behind(gradients_SOK)
+    return SideBySide(gradients_SOK.flatten(1), num_patients, lambda sum_P: in_order(sum_P.view(-1, width)))
+
+
+def _by_patient(some: torch.Tensor, num_patients: int) -> torch.Tensor:
+    """Return (S, M, ...) of (N, ...)."""
+    return some.reshape(num_patients, -1, *some.shape[1:])
 
 
 class SideBySide:
@@ -146,7 +161,7 @@ class SideBySide:
         self._gradients_SP = gradients_NP
         self._in_order = in_order
         if len(gradients_NP) != num_patients:
-            self._gradients_SP = gradients_NP.reshape(num_patients, -1, gradients_NP.shape[1]).sum(1)
+            self._gradients_SP = _by_patient(gradients_NP, num_patients).sum(1)
         norms_S = torch.linalg.vector_norm(self._gradients_SP, dim=1, dtype=_wide(gradients_NP))
         self.squared_norms_S = norms_S.cpu().double().square()
 
@@ -164,13 +179,19 @@ class NormsOnly:
         inputs_STK: torch.Tensor,
         outputs_SOT: torch.Tensor,
         in_order: InOrder,
+        standardised: StandardisedWeights | None = None,
     ) -> None:
         # Unfolded once more for the sum, for all layers together would take much memory.
         self._inputs, self._outputs_SOT, self._in_order = inputs, outputs_SOT, in_order
+        self._standardised = standardised
+        if standardised:
+            outputs_SOT = outputs_SOT / standardised.widths_O[:, None]
         inputs_STT, outputs_STT = inputs_STK @ inputs_STK.mT, outputs_SOT.mT @ outputs_SOT
         squared_S = (inputs_STT * outputs_STT).sum((1, 2), dtype=_wide(inputs_STT))
         # The terms may cancel and be larger than their sum. A norm that is rounded up clips no less.
         lengths_ST = (inputs_STT.diagonal(0, 1, 2) * outputs_STT.diagonal(0, 1, 2)).sqrt()
+        if standardised:
+            squared_S -= standardised.lost_squares_S(inputs_STK, outputs_SOT)
         squared_S += _GRAM_ERROR * lengths_ST.sum(1, dtype=_wide(lengths_ST)).square()
         self.squared_norms_S = squared_S.cpu().double()
 
@@ -178,7 +199,8 @@ class NormsOnly:
         """Return the sum over patients of their gradients times their factors."""
         weighted_OST = (self._outputs_SOT * factors_S[:, None, None]).movedim(1, 0)
         # The images of a patient are in a row, so that the rows are those of the outputs.
-        return self._in_order(weighted_OST.flatten(1) @ self._inputs().flatten(0, 2))
+        sum_OK = weighted_OST.flatten(1) @ self._inputs().flatten(0, 2)
+        return self._in_order(self._standardised.behind(sum_OK) if self._standardised else sum_OK)
 
 
 def _wide(some: torch.Tensor) -> torch.dtype:

@@ -15,7 +15,7 @@ from fed_common.errors import ConfigError
 from fed_common.layout import layout_of, num_parameters
 from fed_common.models.architecture import Architecture
 from fed_common.models.frozen import FrozenThenHead
-from fed_common.models.resnet import RESNET_18
+from fed_common.models.resnet import RESNET_18, RESNET_18_WS
 from fed_common.models.scattering_network import SCATTERING
 from fed_common.models.seed_cnn import SEED_CNN
 from fed_common.names import digest_of
@@ -24,6 +24,7 @@ from fed_common.task import ModelName, Task
 ARCHITECTURES: dict[ModelName, Architecture] = {
     "seed-cnn": SEED_CNN,
     "resnet-18": RESNET_18,
+    "resnet-18-ws": RESNET_18_WS,
     "scattering": SCATTERING,
 }
 

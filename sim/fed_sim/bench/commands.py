@@ -75,14 +75,15 @@ def cache(
 @app.command()
 def step(
     threads: Annotated[
-        int, typer.Option(min=1, help="Threads for every way; a hospital's daemon has 1.")
-    ] = 1,
+        list[int],
+        typer.Option(min=1, help="Threads for every way; may be repeated. A hospital's daemon has 1."),
+    ] = [1, 2],  # noqa: B006
     repeats: Annotated[int, typer.Option(min=1, help="How often each way takes its turn.")] = 7,
     json_file: JsonOption = None,
 ) -> None:
     """Take private training steps, against plain SGD, Opacus and torch.func."""
     found = []
-    for measured in measure_steps(threads=threads, repeats=repeats):
+    for measured in measure_steps(numbers_of_threads=threads, repeats=repeats):
         Console().print(_step_table(measured))
         verdicts = [
             asdict(verdict) | {"met": verdict.met} for verdict in measured.verdicts(TARGETS[measured.case])
@@ -128,7 +129,7 @@ def write_json(path: Path, figures: object) -> None:
 
 
 def _step_table(measured: Measured) -> Table:
-    table = Table(title=f"{measured.case}: images per second")
+    table = Table(title=f"{measured.case}, threads: {measured.threads}; images per second")
     for heading in ("", "malloc as it is", "malloc tuned", "MB at most"):
         table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
     for way, tuned_ms in measured.tuned_ms.items():

@@ -5,9 +5,10 @@ Each network is timed in a process of its own, all ways in turn, once with glibc
 as `fed_common.machine` sets it; a way's memory is measured in a process of its own, too.
 """
 
+import itertools
 import resource
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -51,6 +52,7 @@ class Measured:
     """Milliseconds per step of each way, the allocator as it is or tuned; megabytes at most."""
 
     case: str
+    threads: int
     images: int
     untuned_ms: dict[str, float]
     tuned_ms: dict[str, float]
@@ -87,9 +89,11 @@ class Verdict:
         return self.at_least <= self.ratio <= self.at_most
 
 
-def measure(*, threads: int, repeats: int, cases: tuple[Case, ...] = CASES) -> Iterator[Measured]:
-    """Yield each case's figures, with so many threads for every way."""
-    for case in cases:
+def measure(
+    *, numbers_of_threads: Sequence[int], repeats: int, cases: tuple[Case, ...] = CASES
+) -> Iterator[Measured]:
+    """Yield each case's figures, with each number of threads for every way."""
+    for threads, case in itertools.product(numbers_of_threads, cases):
         untuned_ms, tuned_ms = (
             _in_a_new_process(_Timing(case=case, threads=threads, repeats=repeats, tuned=tuned))
             for tuned in (False, True)
@@ -100,6 +104,7 @@ def measure(*, threads: int, repeats: int, cases: tuple[Case, ...] = CASES) -> I
         }
         yield Measured(
             case=case.name,
+            threads=threads,
             images=case.images,
             untuned_ms=untuned_ms,
             tuned_ms=tuned_ms,
