@@ -49,7 +49,8 @@ _KNOWN_LAYERS = frozenset(
 )
 _OWN_LAYERS = "fed_common.models."
 
-# Float32 sums differ in their last bits with the order of adding; eighteen layers deep, in the third place.
+# Convolutions of batches of other sizes add in another order. Where that moves an input of a ReLU across 0, a
+# layer's gradient changes by up to some 1e-3 of the whole; where it doesn't, by 5e-7 (decision 0014).
 _TOLERANCE = 1e-2
 _CLIP_NORM = 0.1
 _OWNERS = (0, 0, 1, 2, 3)
