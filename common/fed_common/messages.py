@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from fed_common import canonical, signed_fact
-from fed_common.errors import MalformedMessageError, TrustError
+from fed_common.errors import ConfigError, MalformedMessageError, TrustError
 from fed_common.ledger_record import LedgerHead, SignedReset, Unit
+from fed_common.masking.terms import Masking
 from fed_common.names import Digest, RunId, SiteName, digest_of, run_id
-from fed_common.plans import Phase, SiteTerms, Terms
+from fed_common.plans import Phase, SiteTerms, Terms, TrainTerms
 from fed_common.signing import SigningKey, VerifyingKey
 from fed_common.tightening import Tightened
 
-MAGIC = b"FED1"
 MAX_STATEMENT_BYTES = 1 << 20
 _PREFIX = struct.Struct("<4sI")
+
+Step = Literal["advertise", "share", "mask", "confirm", "unmask"]
 
 RefusalCode = Literal[
     "not-in-cohort",
@@ -38,6 +40,11 @@ RefusalCode = Literal[
     "cohort-too-small",
     "ledger-behind-coordinator",
     "budget-exhausted",
+    "unmasked-not-allowed",
+    "peer-unknown",
+    "ring-too-small",
+    "round-masked-already",
+    "masking-refused",
 ]
 
 
@@ -62,10 +69,17 @@ class RoundPlan:
     parameters: Digest
     cohort: tuple[SiteTerms, ...]
     terms: Terms
+    masking: Masking | None = None
     witnessed: tuple[WitnessedHead, ...]
 
     def __post_init__(self) -> None:
         run_id(self.run)  # a site names files after it
+        if self.masking is None:
+            return
+        if not isinstance(self.terms, TrainTerms):
+            raise ConfigError("only updates are masked: counts are read site by site")
+        if {member.site for member in self.masking.members} != {site.name for site in self.cohort}:
+            raise ConfigError("the members of a masked sum must be the cohort")
 
     @property
     def phase(self) -> Phase:
@@ -137,13 +151,49 @@ class AnswerStatement:
     privacy: PrivacyStatement
 
 
-Statement = TypeVar("Statement", PlanStatement, AnswerStatement)
+@dataclass(frozen=True, kw_only=True)
+class StepStatement:
+    """The coordinator's signed header of one step; a `session` is one try with keys of its own."""
+
+    plan: RoundPlan
+    session: str
+    step: Step
+    expires: int
+    body: Digest
 
 
-def seal(statement: PlanStatement | AnswerStatement, body: bytes, key: SigningKey) -> bytes:
+@dataclass(frozen=True, kw_only=True)
+class StepAnswer:
+    """A site's signed header; the body beside it is what the step asks for, or nothing with a refusal."""
+
+    site: SiteName
+    plan: Digest
+    session: str
+    step: Step
+    body: Digest
+    refusal: Refusal | None
+
+
+Statement = TypeVar("Statement", PlanStatement, AnswerStatement, StepStatement, StepAnswer)
+
+# By its first bytes a site knows which of two statements to expect; what counts is the signature.
+_MAGIC: dict[type, bytes] = {
+    PlanStatement: b"FED1",
+    AnswerStatement: b"FED1",
+    StepStatement: b"FEDS",
+    StepAnswer: b"FEDS",
+}
+
+
+def is_step(message: bytes) -> bool:
+    """Tell whether a sealed message says it is one of a masked round's steps."""
+    return message.startswith(_MAGIC[StepStatement])
+
+
+def seal(statement: Statement, body: bytes, key: SigningKey) -> bytes:
     """Return the signed message; `statement.body` must be the digest of `body`."""
     header = signed_fact.sign(statement, key)
-    return b"".join((_PREFIX.pack(MAGIC, len(header)), header, body))
+    return b"".join((_PREFIX.pack(_MAGIC[type(statement)], len(header)), header, body))
 
 
 def unseal(message: bytes, kind: type[Statement], key: VerifyingKey) -> tuple[Statement, bytes]:
@@ -156,7 +206,7 @@ def unseal(message: bytes, kind: type[Statement], key: VerifyingKey) -> tuple[St
     if len(message) < _PREFIX.size:
         raise MalformedMessageError("message is too short")
     magic, length = _PREFIX.unpack_from(message)
-    if magic != MAGIC:
+    if magic != _MAGIC[kind]:
         raise MalformedMessageError("message has another format or version")
     start = _PREFIX.size
     if length > MAX_STATEMENT_BYTES or len(message) < start + length:
@@ -174,7 +224,7 @@ def header_of(message: bytes) -> bytes:
     return message[_PREFIX.size : _PREFIX.size + length]
 
 
-def refuse_expired(statement: PlanStatement, *, now: float | None = None) -> None:
+def refuse_expired(statement: PlanStatement | StepStatement, *, now: float | None = None) -> None:
     """Return only if the plan may still be answered.
 
     Raises:

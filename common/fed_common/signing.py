@@ -45,6 +45,23 @@ class VerifyingKey:
             raise TrustError(f"{path}: must be an Ed25519 public key")
         return cls(key)
 
+    @classmethod
+    def from_hex(cls, raw: str) -> Self:
+        """Return the key of 32 raw bytes in hexadecimal, as a plan names it.
+
+        Raises:
+            TrustError: it is none.
+        """
+        try:
+            return cls(Ed25519PublicKey.from_public_bytes(bytes.fromhex(raw)))
+        except ValueError as error:
+            raise TrustError("not an Ed25519 public key in hexadecimal") from error
+
+    @property
+    def hex(self) -> str:
+        """Return the raw key as a plan names it."""
+        return self.key.public_bytes_raw().hex()
+
     @property
     def fingerprint(self) -> Digest:
         """Identify the key: SHA-256 of its 32 raw bytes."""
