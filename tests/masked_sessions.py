@@ -1,6 +1,6 @@
 """Masked sessions for tests: sites with keys, a plan that they mask under, a courier that may lose any."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -53,6 +53,10 @@ def update_of(site: SiteName, *, parameters: int = PARAMETERS) -> NDArray[np.int
     return rng.integers(-(2**16), 2**16, parameters)
 
 
+def taking(site: SiteName) -> Callable[[], NDArray[np.int64]]:
+    return lambda: update_of(site)
+
+
 def expected_sum(plan: RoundPlan, alive: Iterable[SiteName]) -> NDArray[np.int64]:
     total = np.zeros(PARAMETERS, dtype=np.int64)
     for site in alive:
@@ -100,9 +104,7 @@ class Courier:
     def mask(self, alive: Iterable[SiteName] | None = None) -> "MaskedRound":
         advertised, dealings, dealt = self.share()
         body = join_lines(dealings.values())
-        told = {
-            site: dealt[site].mask(body, lambda site=site: update_of(site)) for site in alive or self.sites
-        }
+        told = {site: dealt[site].mask(body, taking(site)) for site in alive or self.sites}
         return MaskedRound(
             roster=self.roster(advertised),
             vectors={site: vector for site, (vector, _) in told.items()},

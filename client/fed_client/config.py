@@ -72,6 +72,8 @@ class _PolicyTable(ConfigTable):
     max_images_per_patient: Annotated[int, Field(ge=1)] = 16
     min_cohort: Annotated[int, Field(ge=1)] = 2
     min_patients: Annotated[int, Field(ge=1)] = 50
+    peers: tuple[str, ...] = ()
+    require_masks: bool = False
     beyond_limits: Literal["refuse", "tighten"] = "refuse"
     allowed_models: tuple[str, ...]
 

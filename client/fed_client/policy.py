@@ -51,6 +51,8 @@ class Admission:
 class SitePolicy:
     """What the privacy officer allows; `epsilon` is the budget of the data set over all runs.
 
+    `peers` are the fingerprints of the identity keys of hospitals with which this one masks its updates; with
+    `require_masks` it sends no other updates.
     `beyond_limits` says what becomes of a plan that asks for more: refused, or answered with stricter terms.
     """
 
@@ -66,6 +68,8 @@ class SitePolicy:
     max_images_per_patient: int
     min_cohort: int
     min_patients: int
+    peers: tuple[str, ...] = ()
+    require_masks: bool = False
     beyond_limits: Literal["refuse", "tighten"] = "refuse"
     allowed_models: tuple[str, ...]
 

@@ -11,6 +11,9 @@ An answer is made in this order, and each step may end it with a refusal that na
 6. work: train, evaluate or count, with patient-level noise;
 7. close up: clip the whole update, encode, seal, put on disk; only then is it sent.
 
+Where the plan asks for masks, step 7 keeps the update here and says only that it is ready; the steps that
+follow are those of `fed_client.masking.party`.
+
 A crash after step 5 leaves a charge without an answer; that round is refused afterwards, never trained again.
 """
 
@@ -26,6 +29,8 @@ from fed_client.answers import AnswerStore
 from fed_client.countersignature import Countersignature
 from fed_client.dataset import SiteDataset
 from fed_client.evaluation import release_counts
+from fed_client.masking.admission import minimum_sum, refuse_masking
+from fed_client.masking.sessions import MaskedSessions
 from fed_client.policy import Admission, PolicyRefusal, SitePolicy
 from fed_client.privacy_statement import state_privacy
 from fed_client.private_step import MakeStep, private_step
@@ -42,6 +47,8 @@ from fed_common.messages import (
     PrivacyStatement,
     Refusal,
     RoundPlan,
+    StepStatement,
+    is_step,
     refuse_expired,
     seal,
     unseal,
@@ -88,6 +95,12 @@ class Site:
         self._model_spec = spec_for(self.task)
         self._model = build_model(self._model_spec)
         self._num_parameters = num_parameters(layout_of(self._model))
+        self._masked = MaskedSessions(
+            self.identity.name,
+            self.identity.key,
+            minimum=minimum_sum(self.policy),
+            updates=AnswerStore(self.answers.folder / "unmasked"),
+        )
         self._stopping = threading.Event()
         self._one_at_a_time = threading.Lock()
 
@@ -104,6 +117,8 @@ class Site:
             MachineError: ledger or answer can't be written; nothing was released.
             TrainingStoppedError: the daemon is stopping.
         """
+        if is_step(message):
+            return self._answer_step(message)
         statement, parameters = unseal(message, PlanStatement, self.identity.coordinator)
         refuse_expired(statement)
         plan = statement.plan
@@ -111,10 +126,22 @@ class Site:
             # First of all: whatever becomes of the plan, this ledger has been seen so far.
             self.countersignature.keep(statement, message)
             try:
-                return self._remembered(plan) or self._work(plan, parameters)
+                if (given := self._remembered(plan)) is not None:
+                    logger.info("round %d %s: asked again, the same bytes are sent", plan.round, plan.phase)
+                    return given
+                return self._work(plan, parameters)
             except PolicyRefusal as refusal:
                 logger.warning("round %d %s: %s", plan.round, plan.phase, refusal)
                 return self._seal(plan, b"", Refusal(code=refusal.code, detail=refusal.detail))
+
+    def _answer_step(self, message: bytes) -> bytes:
+        """Return the sealed answer to a step of a masked round, of a plan that this site has trained for."""
+        statement, body = unseal(message, StepStatement, self.identity.coordinator)
+        refuse_expired(statement)
+        with self._one_at_a_time:
+            return self._masked.answer(
+                statement, body, trained=lambda plan: self._remembered(plan) is not None
+            )
 
     def _remembered(self, plan: RoundPlan) -> bytes | None:
         """Return the bytes already given to this very plan."""
@@ -126,7 +153,6 @@ class Site:
             raise PolicyRefusal(
                 "round-answered-differently", f"round {plan.round} was answered to another plan"
             )
-        logger.info("round %d %s: asked again, the same bytes are sent", plan.round, plan.phase)
         return message
 
     def _work(self, plan: RoundPlan, parameters: bytes) -> bytes:
@@ -153,7 +179,11 @@ class Site:
                     positive=self.task.positive_index,
                     randomness=self.randomness,
                 )
-        body = fixedpoint.to_bytes(fixedpoint.to_fixed(values))
+        if plan.masking is None:
+            body = fixedpoint.to_bytes(fixedpoint.to_fixed(values))
+        else:
+            self._masked.keep(plan, fixedpoint.to_fixed(values, scale=plan.masking.ring.scale))
+            body = b""
         message = self._seal(plan, body, None, tightened=admission.tightened)
         self.answers.keep(plan.run, plan.round, plan.phase, message)
         logger.info("round %d of %d %s: answered", plan.round, plan.rounds, plan.phase)
@@ -165,6 +195,7 @@ class Site:
         if own is None:
             raise PolicyRefusal("not-in-cohort", f"{self.identity.name} is not in the plan's cohort")
         admission = self.policy.admit(plan, patients=own.patients)
+        refuse_masking(plan, self.policy, self.identity.key.verifying_key)
         if plan.task != self.task.digest or not self._fits_task(plan.terms):
             raise PolicyRefusal("task-differs", "classes or recipe are not those of this site's task file")
         if plan.model != self._model_spec.fingerprint:

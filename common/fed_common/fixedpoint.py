@@ -13,15 +13,15 @@ SCALE = 2.0**32
 BYTES_PER_VALUE = 8
 
 
-def to_fixed(values_P: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the nearest multiples of 1/SCALE, as integers.
+def to_fixed(values_P: NDArray[np.float64], *, scale: float = SCALE) -> NDArray[np.int64]:
+    """Return the nearest multiples of 1/`scale`, as integers.
 
     Raises:
         MalformedMessageError: a value isn't finite or is too large to be encoded.
     """
     if not np.all(np.abs(values_P) < 2.0**30):  # compared so that NaN fails
         raise MalformedMessageError("an update holds a value that is not finite or is beyond 2^30")
-    return np.rint(values_P * SCALE).astype(np.int64)
+    return np.rint(values_P * scale).astype(np.int64)
 
 
 def from_fixed(values_P: NDArray[np.int64]) -> NDArray[np.float64]:

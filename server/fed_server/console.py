@@ -30,6 +30,7 @@ from fed_server.journal import (
     SiteAnswered,
     SiteFailed,
     StatisticsGathered,
+    SumAbandoned,
     WaitingForSites,
     encode_event,
 )
@@ -112,9 +113,8 @@ class ConsoleObserver:
                 self._print(f"round {event.round}: {event.quorum} sites are needed, connected: {online}")
             case PhaseAsked(attempt=attempt) if attempt > 1:
                 self._print(f"round {event.round} {event.phase}: asked again, attempt {attempt}")
-            case SiteFailed():
-                reason = f"{event.code}: {event.detail}" if event.detail else event.code
-                self._print(f"round {event.round} {event.phase}: {event.site} {reason}", style="yellow")
+            case SiteFailed() | SumAbandoned():
+                self._print(_trouble(event), style="yellow")
             case SiteAnswered() if event.tightened:
                 codes = ", ".join(event.tightened.codes)
                 self._print(f"round {event.round} {event.phase}: {event.site} tightened the terms: {codes}")
@@ -204,6 +204,13 @@ class _RunSoFar:
             yield f"epsilon up to {worst.epsilon:.2f} at delta {worst.delta:g} per {unit}"
         if self.time_left:
             yield self.time_left
+
+
+def _trouble(event: SiteFailed | SumAbandoned) -> str:
+    if isinstance(event, SumAbandoned):
+        return f"round {event.round}: abandoned, {event.reason}"
+    reason = f"{event.code}: {event.detail}" if event.detail else event.code
+    return f"round {event.round} {event.phase}: {event.site} {reason}"
 
 
 def _header(event: RunStarted) -> str:

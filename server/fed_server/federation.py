@@ -16,7 +16,7 @@ the same to the last bit, so that sites answer with the bytes they had already m
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from fed_common import checkpoint as checkpoints
 from fed_common.checkpoint import Checkpoint, SitePrivacy, parameter_bytes
 from fed_common.errors import ConfigError, QuorumError
-from fed_common.messages import RoundPlan, WitnessedHead
+from fed_common.messages import RoundPlan
 from fed_common.metrics import EvaluationCounts
 from fed_common.models import initial_parameters
-from fed_common.names import SiteName, digest_of
-from fed_common.plans import StatisticsTerms, Terms
+from fed_common.names import SiteName
+from fed_common.plans import StatisticsTerms
 from fed_common.statistics import PatientCounts
 from fed_common.test_set import TestSet
 from fed_server.aggregation import AggregationRule, CountsBySite, ResultT_co, WeightedMean
@@ -46,8 +46,11 @@ from fed_server.journal import (
     RunStarted,
     SiteAnswered,
     SiteFigures,
+    SumAbandoned,
 )
+from fed_server.masking.round import run_masked_round
 from fed_server.outcomes import as_event, figures_of, latest_privacy
+from fed_server.planner import Planner
 from fed_server.publication import Publisher
 from fed_server.rounds import Coordinator, RoundOutcome, run_round
 from fed_server.run_folder import RunFolder
@@ -75,6 +78,10 @@ class Federation:
             key=self.coordinator.key,
             test_set=self.test_set,
         )
+        self._planner = Planner(
+            run=self.folder.run, settings=self.settings, site_keys=self.coordinator.site_keys
+        )
+        self._num_abandoned = 0  # in a row
         self._continuity = Continuity(self.coordinator.officer_keys, self.known)
 
     def run(self) -> Checkpoint:
@@ -139,10 +146,11 @@ class Federation:
             model=settings.model.fingerprint,
             sites=tuple(site.name for site in settings.cohort),
             rounds=settings.training.rounds,
-            quorum=settings.quorum.sites,
+            quorum=settings.quorum_in_force.sites,
             terms=terms,
             epsilon=settings.privacy.epsilon,
             delta=settings.privacy.delta,
+            masked=settings.masked,
         )
         first_P = initial_parameters(settings.model, seed=settings.training.seed)
         self._tell(started)
@@ -168,13 +176,15 @@ class Federation:
         rule = CountsBySite(
             lambda values, noise: PatientCounts.from_vector(values, replace(terms, noise_multiplier=noise))
         )
-        return self._ask(self._plan(0, self.known, terms, first_P), first_P, rule, attempt=1)
+        return self._ask(self._planner.plan(0, self.known, terms, first_P), first_P, rule, attempt=1)
 
     def _round(self, current: Checkpoint, weights: Weights) -> tuple[Checkpoint, Weights]:
         began = time.monotonic()
         number = current.manifest.round + 1
-        outcome, mean_P = self._train(number, current, weights.iterate_P)
-        weights = weights.moved(mean_P, number=number, averaging=self.settings.training.averaging)
+        outcome = self._train(number, current, weights.iterate_P)
+        if outcome.result is not None:
+            averaging = self.settings.training.averaging
+            weights = weights.moved(outcome.result, number=number, averaging=averaging)
         privacy = latest_privacy(current.manifest.sites, outcome)
         figures: tuple[SiteFigures, ...] = ()
         if self.settings.proposal.evaluates_after(number):
@@ -188,7 +198,7 @@ class Federation:
             RoundPublished(
                 round=number,
                 seconds=time.monotonic() - began,
-                sites=tuple(sorted(outcome.answered)),
+                sites=outcome.included,
                 test=published.manifest.test,
                 federated=figures,
                 checkpoint=published.digest,
@@ -198,28 +208,49 @@ class Federation:
 
     def _train(
         self, number: int, current: Checkpoint, iterate_P: NDArray[np.float32]
-    ) -> tuple[RoundOutcome[NDArray[np.float64]], NDArray[np.float64]]:
-        """Ask until a quorum answered; the plan stays the same, so nobody spends twice."""
-        rule = WeightedMean(len(iterate_P))
-        plan = self._plan(number, current.manifest.sites, current.manifest.terms, iterate_P)
+    ) -> RoundOutcome[NDArray[np.float64]]:
+        """Ask until a quorum answered; the plan stays the same, so nobody spends twice.
+
+        Only a masked round that broke too late to be asked again has no result.
+        """
+        plan = self._planner.plan(number, current.manifest.sites, current.manifest.terms, iterate_P)
         for attempt in range(1, self.settings.quorum.retries + 2):
             self._gather(number)
-            outcome = self._ask(plan, iterate_P, rule, attempt=attempt)
+            outcome = self._ask_updates(plan, iterate_P, attempt=attempt)
             if outcome.result is not None:
-                return outcome, outcome.result
+                self._num_abandoned = 0
+                return outcome
+            if outcome.abandoned and self._num_abandoned < self.settings.quorum.retries:
+                self._num_abandoned += 1
+                self._tell(SumAbandoned(round=number, reason=outcome.abandoned))
+                return outcome
         reasons = ", ".join(f"{failure.site}: {failure.code}" for failure in outcome.failures)
         raise QuorumError(
-            f"round {number}: {len(outcome.answered)} of {self.settings.quorum.sites} needed sites answered "
-            f"({reasons}); the model of round {number - 1} stands"
+            f"round {number}: {len(outcome.answered)} of {self.settings.quorum_in_force.sites} needed sites "
+            f"answered ({reasons}); the model of round {number - 1} stands"
         )
 
     def _evaluate(
         self, number: int, current: Checkpoint, candidate_P: NDArray[np.float32]
     ) -> RoundOutcome[Mapping[SiteName, EvaluationCounts]]:
         terms = replace(self.settings.evaluation_terms(), normalisation=current.manifest.terms.normalisation)
-        plan = self._plan(number, current.manifest.sites, terms, candidate_P)
+        plan = self._planner.plan(number, current.manifest.sites, terms, candidate_P)
         rule = CountsBySite(lambda values, noise: EvaluationCounts.from_vector(values, noise_std=noise))
         return self._ask(plan, candidate_P, rule, attempt=1)
+
+    def _ask_updates(
+        self, plan: RoundPlan, iterate_P: NDArray[np.float32], *, attempt: int
+    ) -> RoundOutcome[NDArray[np.float64]]:
+        if plan.masking is None:
+            return self._ask(plan, iterate_P, WeightedMean(len(iterate_P)), attempt=attempt)
+        self._tell(PhaseAsked(round=plan.round, phase=plan.phase, attempt=attempt))
+        return run_masked_round(
+            plan,
+            parameter_bytes(iterate_P),
+            coordinator=self.coordinator,
+            check=self._continuity.check,
+            on_reply=lambda reply: self._tell(as_event(plan, reply)),
+        )
 
     def _ask(
         self,
@@ -243,32 +274,12 @@ class Federation:
             on_reply=on_reply,
         )
 
-    def _plan(
-        self,
-        number: int,
-        known: Sequence[SitePrivacy],
-        terms: Terms,
-        parameters_P: NDArray[np.float32],
-    ) -> RoundPlan:
-        """Return the plan, made of published facts only, so that after a crash it is the same one."""
-        return RoundPlan(
-            run=self.folder.run,
-            round=number,
-            rounds=self.settings.training.rounds,
-            task=self.settings.task.digest,
-            model=self.settings.model.fingerprint,
-            parameters=digest_of(parameter_bytes(parameters_P)),
-            cohort=self.settings.cohort,
-            terms=terms,
-            witnessed=tuple(WitnessedHead(site=stated.site, head=stated.privacy.ledger) for stated in known),
-        )
-
     def _gather(self, number: int, *, all_until: float = 0.0) -> None:
         gather(
             number,
             self.coordinator.exchange,
             cohort=frozenset(site.name for site in self.settings.cohort),
-            quorum=self.settings.quorum,
+            quorum=self.settings.quorum_in_force,
             all_until=all_until,
             tell=self._tell,
         )

@@ -39,6 +39,7 @@ class RunStarted:
     terms: TrainTerms
     epsilon: float
     delta: float
+    masked: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,14 @@ class SiteFailed:
     site: SiteName
     code: str
     detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SumAbandoned:
+    """Masked updates were out when their round broke: the model stands, and what was charged stays."""
+
+    round: int
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +162,7 @@ RunEvent = (
     | PhaseAsked
     | SiteAnswered
     | SiteFailed
+    | SumAbandoned
     | StatisticsGathered
     | RoundPublished
     | RunFinished
@@ -167,6 +177,7 @@ _KINDS: dict[str, type[RunEvent]] = {
         PhaseAsked,
         SiteAnswered,
         SiteFailed,
+        SumAbandoned,
         StatisticsGathered,
         RoundPublished,
         RunFinished,

@@ -30,11 +30,17 @@ class Coordinator:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundOutcome(Generic[ResultT_co]):
-    """What a phase gave: a result if a quorum answered, and what became of every site."""
+    """What a phase gave: a result if a quorum answered, and what became of every site.
+
+    `included` are the sites that the result is made of; with masks a site can answer and drop out later.
+    `abandoned` says why a masked round gave no result and can't be asked again.
+    """
 
     result: ResultT_co | None
     answered: Mapping[SiteName, PrivacyStatement]
+    included: tuple[SiteName, ...]
     failures: tuple[SiteFailure, ...]
+    abandoned: str = ""
 
 
 def run_round(
@@ -76,4 +82,6 @@ def run_round(
             answered[reply.site] = reply.privacy
         on_reply(reply)
     result = open_round.close() if len(answered) >= coordinator.quorum else None
-    return RoundOutcome(result=result, answered=answered, failures=tuple(failures))
+    return RoundOutcome(
+        result=result, answered=answered, included=tuple(sorted(answered)), failures=tuple(failures)
+    )

@@ -35,7 +35,7 @@ def go_on(
         site_keys=config.site_keys,
         officer_keys=config.officer_keys,
         exchange=exchange,
-        quorum=config.settings.quorum.sites,
+        quorum=config.settings.quorum_in_force.sites,
         deadline_s=config.settings.quorum.deadline_s,
     )
     try:

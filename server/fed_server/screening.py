@@ -21,10 +21,10 @@ from fed_common.tightening import Tightened, is_as_strict
 from fed_server.exchange import Answer, NoAnswer, Silence
 
 # Encoding rounds each of P values by at most half a step; the norm of that stays far below this.
-_NORM_SLACK = 1e-3
+NORM_SLACK = 1e-3
 
 # A site's own words reach journal, terminal and report.
-_MAX_DETAIL = 300
+MAX_DETAIL = 300
 
 FailureCode = (
     Silence
@@ -53,7 +53,10 @@ class SiteFailure:
 
 @dataclass(frozen=True, kw_only=True)
 class Contribution:
-    """What a site adds to this phase: its noised update or counts, in fixed point, and their noise."""
+    """What a site adds to this phase: its noised update or counts, in fixed point, and their noise.
+
+    `values` are empty where the update will come masked.
+    """
 
     site: SiteName
     values: NDArray[np.int64]
@@ -94,7 +97,7 @@ def _open(
         return SiteFailure(
             site=site,
             code=statement.refusal.code,
-            detail=statement.refusal.detail[:_MAX_DETAIL],
+            detail=statement.refusal.detail[:MAX_DETAIL],
             privacy=privacy,
         )
     tightened = statement.tightened
@@ -102,10 +105,12 @@ def _open(
     if not is_as_strict(terms, plan.terms):
         return SiteFailure(site=site, code="terms-loosened", detail="its own terms aren't stricter ones")
     match terms:
+        case TrainTerms() if plan.masking is not None:  # ready; its update comes masked
+            values, noise = fixedpoint.from_bytes(body, size=0), terms.dp.noise_multiplier
         case TrainTerms(update_clip=clip):
             values, noise = fixedpoint.from_bytes(body, size=num_parameters), terms.dp.noise_multiplier
             norm = float(np.linalg.norm(fixedpoint.from_fixed(values)))
-            if not norm <= clip * (1 + _NORM_SLACK):
+            if not norm <= clip * (1 + NORM_SLACK):
                 return SiteFailure(
                     site=site, code="norm-beyond-clip", detail=f"norm {norm:.3g}, at most {clip:g}"
                 )

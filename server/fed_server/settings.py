@@ -8,6 +8,7 @@ from pydantic import Field
 from fed_common import canonical
 from fed_common.config import ConfigTable
 from fed_common.errors import ConfigError
+from fed_common.masking.terms import MIN_MEMBERS
 from fed_common.models import ModelSpec, spec_for
 from fed_common.names import Digest
 from fed_common.plans import MAX_VIEWS, DpTerms, EvaluationTerms, SiteTerms, StatisticsTerms, TrainTerms
@@ -45,9 +46,13 @@ class QuorumTable(ConfigTable):
 
 
 class AggregationTable(ConfigTable):
-    """How the sites' updates become one: FedAvg's mean, weighted by their public size classes."""
+    """How the sites' updates become one: FedAvg's mean, weighted by their public size classes.
+
+    With `masked` sums the coordinator sees no site's update; unless it says otherwise, from three sites on.
+    """
 
     rule: Literal["mean"] = "mean"
+    masked: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +75,24 @@ class RunSettings:
         names = [site.name for site in self.cohort]
         if len(set(names)) != len(names):
             raise ConfigError(f"sites must have different names, got {', '.join(names)}")
+        if self.masked and len(names) < MIN_MEMBERS:
+            raise ConfigError(
+                f"aggregation.masked needs at least {MIN_MEMBERS} sites, got {len(names)}: "
+                "of a sum of two, each knows the other's part"
+            )
+
+    @property
+    def masked(self) -> bool:
+        """Tell whether updates are masked; from three sites on they are, unless settings say otherwise."""
+        chosen = self.aggregation.masked
+        return len(self.cohort) >= MIN_MEMBERS if chosen is None else chosen
+
+    @property
+    def quorum_in_force(self) -> QuorumTable:
+        """Return the quorum, raised to what a masked sum needs."""
+        if not self.masked:
+            return self.quorum
+        return self.quorum.model_copy(update={"sites": max(self.quorum.sites, MIN_MEMBERS)})
 
     @property
     def model(self) -> ModelSpec:

@@ -28,7 +28,7 @@ from fed_server.federation import Federation
 from fed_server.journal import Observer, RunEvent
 from fed_server.rounds import Coordinator
 from fed_server.run_folder import RunFolder
-from fed_server.settings import QuorumTable, RunSettings, TrainingTable
+from fed_server.settings import AggregationTable, QuorumTable, RunSettings, TrainingTable
 
 SETTINGS = RunSettings(
     name="play",
@@ -38,6 +38,7 @@ SETTINGS = RunSettings(
     privacy=PrivacyTable(epsilon=50.0, sampling_rate=0.5, noise_multiplier=2.0),
     evaluation=EvaluationTable(every=2, noise_multiplier=4.0),
     quorum=QuorumTable(sites=2, gather_s=0.0, wait_s=0.05, retries=1),
+    aggregation=AggregationTable(masked=False),
 )
 PUBLIC = images_of(10, seed=9)
 TEST_SET = TestSet(images_NCHW=PUBLIC.images_NCHW, labels_N=PUBLIC.labels_N, patients_N=PUBLIC.patients_N)

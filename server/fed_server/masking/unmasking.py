@@ -1,6 +1,8 @@
 """The running sum of masked updates, and how the survivors' shares take the masks away again."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from itertools import combinations, islice
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -13,6 +15,9 @@ from fed_common.masking.ring import Ring, apply_masks
 from fed_common.masking.roster import Roster
 from fed_common.masking.statements import RevealedShare, Revelation, Survivors
 from fed_common.names import SiteName, digest_of
+
+# Enough to leave any three of ten out, and an end where many lie.
+_MAX_TRIES = 200
 
 
 class MaskedSum:
@@ -66,10 +71,8 @@ def restore_seed(site: SiteName, roster: Roster, revealed: RevealedBy) -> bytes:
         TrustError: the shares restore another one.
         MalformedMessageError: they are no shares of it.
     """
-    seed = _restore(site, roster, revealed)
-    if digest_of(seed) != roster.members[site].self_seed:
-        raise TrustError(f"the shares of {site}'s self seed restore another one")
-    return seed
+    named = roster.members[site].self_seed
+    return _restore(site, roster, revealed, fits=lambda seed: digest_of(seed) == named)
 
 
 def restore_mask_key(site: SiteName, roster: Roster, revealed: RevealedBy) -> X25519PrivateKey:
@@ -79,13 +82,19 @@ def restore_mask_key(site: SiteName, roster: Roster, revealed: RevealedBy) -> X2
         TrustError: the shares restore another one.
         MalformedMessageError: they are no shares of it.
     """
-    key = X25519PrivateKey.from_private_bytes(_restore(site, roster, revealed))
-    if public_hex(key) != roster.members[site].mask_key:
-        raise TrustError(f"the shares of {site}'s mask key restore another one")
-    return key
+    named = roster.members[site].mask_key
+    return X25519PrivateKey.from_private_bytes(
+        _restore(
+            site,
+            roster,
+            revealed,
+            fits=lambda raw: public_hex(X25519PrivateKey.from_private_bytes(raw)) == named,
+        )
+    )
 
 
-def _restore(site: SiteName, roster: Roster, revealed: RevealedBy) -> bytes:
+def _restore(site: SiteName, roster: Roster, revealed: RevealedBy, *, fits: Callable[[bytes], bool]) -> bytes:
+    """Return the secret that a threshold of shares restores and that `fits` what was advertised."""
     shares: dict[int, bytes] = {}
     for member, ones in revealed.items():
         by_dealer = {one.dealer: one.share for one in ones}
@@ -95,4 +104,10 @@ def _restore(site: SiteName, roster: Roster, revealed: RevealedBy) -> bytes:
             raise MalformedMessageError(f"{member} revealed no share of {site}'s secret") from error
     if len(shares) < roster.threshold:
         raise TrustError(f"{len(shares)} members revealed their shares, {roster.threshold} must")
-    return shamir.restore(dict(sorted(shares.items())[: roster.threshold]))
+    # Whoever lies is left out, as long as enough others don't.
+    for holders in islice(combinations(sorted(shares), roster.threshold), _MAX_TRIES):
+        with suppress(TrustError, MalformedMessageError):
+            secret = shamir.restore({holder: shares[holder] for holder in holders})
+            if fits(secret):
+                return secret
+    raise TrustError(f"the shares of {site}'s secret restore another one")

@@ -17,6 +17,7 @@ from tests.masked_sessions import (
     masked_plan,
     masking_of,
     names,
+    taking,
     update_of,
 )
 
@@ -268,7 +269,7 @@ def test_a_sum_less_one_site_would_be_that_sites_update() -> None:
     lines, states = courier.advertise(lines_of_three)
     told = {site: states[site].share(join_lines(lines.values())) for site in lines_of_three}
     body = join_lines(line for line, _ in told.values())
-    vectors = {s: told[s][1].mask(body, lambda s=s: update_of(s)) for s in lines_of_three}
+    vectors = {s: told[s][1].mask(body, taking(s)) for s in lines_of_three}
     again = MaskedRound(
         roster=courier.roster(lines),
         vectors={site: vector for site, (vector, _) in vectors.items()},

@@ -73,15 +73,16 @@ def test_a_share_is_opened_by_its_holder_alone_and_unaltered() -> None:
     sealed = seal_share(b"share", to_b, roster=ROSTER, dealer=A, holder=B)
     assert open_share(sealed, agree(b, public_hex(a)), roster=ROSTER, dealer=A, holder=B) == b"share"
     altered = f"{int(sealed[0], 16) ^ 1:x}{sealed[1:]}"
-    for attempt in (
-        lambda: open_share(altered, to_b, roster=ROSTER, dealer=A, holder=B),
-        lambda: open_share(sealed, agree(c, public_hex(a)), roster=ROSTER, dealer=A, holder=B),
-        lambda: open_share(sealed, to_b, roster=OTHER_ROSTER, dealer=A, holder=B),
-        lambda: open_share(sealed, to_b, roster=ROSTER, dealer=B, holder=A),
-        lambda: open_share("", to_b, roster=ROSTER, dealer=A, holder=B),
-    ):
+    wrong = [
+        (altered, to_b, ROSTER, A, B),
+        (sealed, agree(c, public_hex(a)), ROSTER, A, B),
+        (sealed, to_b, OTHER_ROSTER, A, B),
+        (sealed, to_b, ROSTER, B, A),
+        ("", to_b, ROSTER, A, B),
+    ]
+    for text, secret, roster, dealer, holder in wrong:
         with pytest.raises(TrustError, match="altered"):
-            attempt()
+            open_share(text, secret, roster=roster, dealer=dealer, holder=holder)
 
 
 def test_nothing_that_prints_a_sites_secrets_shows_them() -> None:

@@ -1,0 +1,56 @@
+"""Makes the plans of a run out of published facts only, so that after a crash each is the same again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fed_common.checkpoint import SitePrivacy, parameter_bytes
+from fed_common.masking.ring import smallest_ring
+from fed_common.masking.terms import Masking, Member
+from fed_common.messages import RoundPlan, WitnessedHead
+from fed_common.names import RunId, SiteName, digest_of
+from fed_common.plans import Terms, TrainTerms
+from fed_common.signing import VerifyingKey
+from fed_server.settings import RunSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planner:
+    """What is the same in all plans of one run."""
+
+    run: RunId
+    settings: RunSettings
+    site_keys: Mapping[SiteName, VerifyingKey]
+
+    def plan(
+        self,
+        number: int,
+        known: Sequence[SitePrivacy],
+        terms: Terms,
+        parameters_P: NDArray[np.float32],
+    ) -> RoundPlan:
+        """Return the plan of one phase; `known` is what the sites stated up to the last checkpoint.
+
+        Raises:
+            ConfigError: the sum of masked updates could overflow.
+        """
+        settings = self.settings
+        return RoundPlan(
+            run=self.run,
+            round=number,
+            rounds=settings.training.rounds,
+            task=settings.task.digest,
+            model=settings.model.fingerprint,
+            parameters=digest_of(parameter_bytes(parameters_P)),
+            cohort=settings.cohort,
+            terms=terms,
+            masking=self._masking(terms) if settings.masked and isinstance(terms, TrainTerms) else None,
+            witnessed=tuple(WitnessedHead(site=stated.site, head=stated.privacy.ledger) for stated in known),
+        )
+
+    def _masking(self, terms: TrainTerms) -> Masking:
+        cohort = self.settings.cohort
+        members = tuple(Member(site=site.name, identity=self.site_keys[site.name].hex) for site in cohort)
+        return Masking(members=members, ring=smallest_ring(terms, cohort))
