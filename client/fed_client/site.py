@@ -195,7 +195,7 @@ class Site:
         if own is None:
             raise PolicyRefusal("not-in-cohort", f"{self.identity.name} is not in the plan's cohort")
         admission = self.policy.admit(plan, patients=own.patients)
-        refuse_masking(plan, self.policy, self.identity.key.verifying_key)
+        refuse_masking(plan, self.policy, site=self.identity.name, key=self.identity.key.verifying_key)
         if plan.task != self.task.digest or not self._fits_task(plan.terms):
             raise PolicyRefusal("task-differs", "classes or recipe are not those of this site's task file")
         if plan.model != self._model_spec.fingerprint:

@@ -22,6 +22,7 @@ from fed_common.key_files import write_officer_keys
 from fed_common.models import spec_for
 from fed_common.names import SiteName, site_name
 from fed_common.plans import SiteTerms
+from fed_common.signing import VerifyingKey
 from fed_common.task import Task, load_task
 from fed_common.test_set import save_test_set
 from fed_server.dev_certificates import write_dev_certificates
@@ -97,9 +98,11 @@ def found_consortium(
         tables = _federation_tables(scenario, terms, port=port)
         federation = _named_files(scenario, test_set=test_set is not None, references=references)
         consortium.federation_file.write_text(tomli_w.dumps({"federation": federation, **tables}))
+        peers = [VerifyingKey.load(root / "keys" / name / "identity.pub").fingerprint for name in names]
         for name in names:
             (root / name).mkdir()
             site = _site_tables(scenario, name, hospitals=hospitals.resolve(), task=task, port=port)
+            site["policy"]["peers"] = peers
             consortium.site_file(name).write_text(tomli_w.dumps(site))
             write_officer_keys(consortium.officer(name), passphrase=None)
             consortium.sign(name)

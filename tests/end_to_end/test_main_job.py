@@ -21,6 +21,7 @@ from fed_common.models import ModelSpec
 from fed_common.names import Digest
 from fed_common.signing import VerifyingKey
 from fed_server.journal import RoundPublished, SiteFailed
+from fed_server.settings import AggregationTable
 from fed_sim.consortium import Consortium, found_consortium
 from fed_sim.simulation import simulate
 
@@ -109,7 +110,10 @@ def test_service_and_simulation_give_the_same_bits(tmp_path: Path, hospitals: Pa
 def test_a_site_without_budget_refuses_and_the_quorum_decides(
     tmp_path: Path, hospitals: Path, quorum: int, exit_code: int
 ) -> None:
-    tables = {"quorum": SCENARIO.quorum.model_copy(update={"sites": quorum, "retries": 0})}
+    tables = {
+        "quorum": SCENARIO.quorum.model_copy(update={"sites": quorum, "retries": 0}),
+        "aggregation": AggregationTable(masked=False),  # a masked sum of these three needs all
+    }
     with federation(tmp_path / "poor", hospitals, SCENARIO.model_copy(update=tables)) as started:
         poor = started.consortium.sites[0]
         edited(started.consortium.site_file(poor), "epsilon = 8.0", "epsilon = 0.01")

@@ -4,6 +4,7 @@ from fed_client.policy import PolicyRefusal, SitePolicy
 from fed_common.errors import TrustError
 from fed_common.masking.terms import MIN_MEMBERS
 from fed_common.messages import RoundPlan
+from fed_common.names import SiteName
 from fed_common.plans import TrainTerms
 from fed_common.signing import VerifyingKey
 
@@ -13,7 +14,7 @@ def minimum_sum(policy: SitePolicy) -> int:
     return max(MIN_MEMBERS, policy.min_cohort)
 
 
-def refuse_masking(plan: RoundPlan, policy: SitePolicy, own: VerifyingKey) -> None:
+def refuse_masking(plan: RoundPlan, policy: SitePolicy, *, site: SiteName, key: VerifyingKey) -> None:
     """Return only if this site may answer the plan with the masks, or the lack of them, that it asks for.
 
     Raises:
@@ -30,13 +31,14 @@ def refuse_masking(plan: RoundPlan, policy: SitePolicy, own: VerifyingKey) -> No
             "cohort-too-small", f"{len(plan.masking.members)} sites, a sum here is of {minimum_sum(policy)}"
         )
     try:
-        fingerprints = {site: key.fingerprint for site, key in plan.masking.keys.items()}
+        fingerprints = {peer: known.fingerprint for peer, known in plan.masking.keys.items()}
     except TrustError as error:
         raise PolicyRefusal("peer-unknown", str(error)) from error
-    known = {own.fingerprint, *policy.peers}
-    for site, fingerprint in fingerprints.items():
-        if fingerprint not in known:
-            raise PolicyRefusal("peer-unknown", f"{site}'s key {fingerprint} is not in policy.peers")
+    if fingerprints.get(site) != key.fingerprint:
+        raise PolicyRefusal("peer-unknown", f"the plan names another key for {site} itself")
+    for peer, fingerprint in fingerprints.items():
+        if peer != site and fingerprint not in policy.peers:
+            raise PolicyRefusal("peer-unknown", f"{peer}'s key {fingerprint} is not in policy.peers")
     weight = sum(terms.patients for terms in plan.cohort)
     if not plan.masking.ring.holds(clip=plan.terms.update_clip, total_weight=weight):
         raise PolicyRefusal(

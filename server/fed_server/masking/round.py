@@ -7,7 +7,8 @@
 4. Let the survivors confirm who they are, and reveal the shares that unmask their sum.
 5. Check the sum: it is the only thing that can be seen of a broken or lying site.
 
-A round that fails after step 3 began is abandoned: sites mask an update once, and its charge stays.
+A round that fails after step 3 began is abandoned: sites mask an update once, and its charge stays. So is
+one that lacks an update which a site has lost.
 """
 
 import logging
@@ -67,7 +68,10 @@ def run_masked_round(
     ready = run_round(plan, parameters, ReadySites(), coordinator=coordinator, check=check, on_reply=on_reply)
     failures = list(ready.failures)
     if ready.result is None:
-        return _outcome(ready.answered, failures)
+        # A site that crashed while training never trains for this round again; waiting for it has no end.
+        lost = [failure.site for failure in failures if failure.code == "round-charged-without-answer"]
+        reason = f"the update of {', '.join(lost)} was lost in a crash" if lost else ""
+        return _outcome(ready.answered, failures, abandoned=reason)
 
     def fail(failure: SiteFailure) -> None:
         failures.append(failure)
