@@ -13,13 +13,21 @@ fed-server dev-certificates --out "$work/keys" --host server \
   --site hospital-1 --site hospital-2 --site hospital-3
 model=$(fed-client model --task "$work/data/task.toml")
 
+fingerprint() {
+  python -c 'import sys; from pathlib import Path; from fed_common.signing import VerifyingKey
+print(VerifyingKey.load(Path(sys.argv[1])).spoken)' "$work/keys/$1/identity.pub"
+}
+# As hospitals read them to each other over the phone.
+peers="$(fingerprint hospital-1)\", \"$(fingerprint hospital-2)\", \"$(fingerprint hospital-3)"
+
 coordinator=$parties/coordinator
 for site in hospital-1 hospital-2 hospital-3; do
   mkdir -p "$parties/$site/keys" "$coordinator/sites/$site"
   cp -R "$work/data/task.toml" "$work/data/$site/images" "$work/data/$site/labels.csv" "$parties/$site"
   cp "$work/keys/$site/identity.key" "$work/keys/$site/node.key" "$work/keys/ca.crt" "$parties/$site/keys"
   cp "$work/keys/server/identity.pub" "$parties/$site/keys/coordinator.pub"
-  sed -e "s/HOSPITAL/$site/" -e "s/MODEL/$model/" "$here/site.toml" > "$parties/$site/site.toml"
+  sed -e "s/HOSPITAL/$site/" -e "s/MODEL/$model/" -e "s/PEERS/$peers/" \
+    "$here/site.toml" > "$parties/$site/site.toml"
   fed-client policy keys --out "$work/officers/$site"  # the private half stays with the officer: here, nowhere
   cp "$work/officers/$site/officer.pub" "$parties/$site/keys"
   cp "$work/officers/$site/officer.pub" "$coordinator/sites/$site"

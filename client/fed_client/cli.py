@@ -82,9 +82,9 @@ def keys(out: Annotated[Path, typer.Option(help="Where the keys are written.")] 
         raise ConfigError(f"{out}: holds keys already; a key is never overwritten") from error
     except OSError as error:
         raise MachineError(f"{out}: can't be written ({error.strerror})") from error
-    public = SigningKey.load(out / "identity.key").verifying_key.fingerprint
+    public = SigningKey.load(out / "identity.key").verifying_key.spoken
     typer.echo(f"{out}: keys made; send node.pub and identity.pub to the coordinator")
-    typer.echo(f"fingerprint to read to the coordinator over the phone: {public[:32]}")
+    typer.echo(f"fingerprint to read to the coordinator over the phone: {public}")
 
 
 @app.command()

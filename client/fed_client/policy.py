@@ -3,6 +3,7 @@
 Nothing a coordinator sends can loosen these; without them any server could switch privacy off.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -51,8 +52,8 @@ class Admission:
 class SitePolicy:
     """What the privacy officer allows; `epsilon` is the budget of the data set over all runs.
 
-    `peers` are the fingerprints of the identity keys of hospitals with which this one masks its updates; with
-    `require_masks` it sends no other updates.
+    `peers` are the fingerprints, as they are read over the phone, of the hospitals with which this one masks
+    its updates; with `require_masks` it sends no other updates.
     `beyond_limits` says what becomes of a plan that asks for more: refused, or answered with stricter terms.
     """
 
@@ -79,6 +80,9 @@ class SitePolicy:
             raise ConfigError(f"policy.epsilon must be in (0, 1000], got {self.epsilon}")
         if not 0 < self.delta <= MAX_DELTA:
             raise ConfigError(f"policy.delta must be in (0, {MAX_DELTA:g}], got {self.delta}")
+        for peer in self.peers:
+            if not re.fullmatch(r"[0-9a-f]{32}", peer):
+                raise ConfigError(f"policy.peers must be of 32 hexadecimal digits each, got {peer[:80]!r}")
         for name in ("min_noise_multiplier", "min_evaluation_noise", "min_statistics_noise"):
             if not getattr(self, name) >= MIN_NOISE_MULTIPLIER:
                 raise ConfigError(

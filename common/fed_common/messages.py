@@ -18,6 +18,8 @@ from fed_common.plans import Phase, SiteTerms, Terms, TrainTerms
 from fed_common.signing import SigningKey, VerifyingKey
 from fed_common.tightening import Tightened
 
+MAGIC = b"FED1"
+_STEP_MAGIC = b"FEDS"
 MAX_STATEMENT_BYTES = 1 << 20
 _PREFIX = struct.Struct("<4sI")
 
@@ -178,16 +180,16 @@ Statement = TypeVar("Statement", PlanStatement, AnswerStatement, StepStatement, 
 
 # By its first bytes a site knows which of two statements to expect; what counts is the signature.
 _MAGIC: dict[type, bytes] = {
-    PlanStatement: b"FED1",
-    AnswerStatement: b"FED1",
-    StepStatement: b"FEDS",
-    StepAnswer: b"FEDS",
+    PlanStatement: MAGIC,
+    AnswerStatement: MAGIC,
+    StepStatement: _STEP_MAGIC,
+    StepAnswer: _STEP_MAGIC,
 }
 
 
 def is_step(message: bytes) -> bool:
     """Tell whether a sealed message says it is one of a masked round's steps."""
-    return message.startswith(_MAGIC[StepStatement])
+    return message.startswith(_STEP_MAGIC)
 
 
 def seal(statement: Statement, body: bytes, key: SigningKey) -> bytes:

@@ -68,6 +68,11 @@ class VerifyingKey:
         return digest_of(self.key.public_bytes(Encoding.Raw, PublicFormat.Raw))
 
     @property
+    def spoken(self) -> str:
+        """Return so much of the fingerprint as people read to each other: nobody finds another key for it."""
+        return self.fingerprint[:32]
+
+    @property
     def pem(self) -> bytes:
         """Return the key as it is written to a file and sent around."""
         return self.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -54,6 +54,10 @@ class AggregationTable(ConfigTable):
     rule: Literal["mean"] = "mean"
     masked: bool | None = None
 
+    def masks(self, num_sites: int) -> bool:
+        """Tell whether the updates of so many sites are masked."""
+        return num_sites >= MIN_MEMBERS if self.masked is None else self.masked
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
@@ -83,9 +87,8 @@ class RunSettings:
 
     @property
     def masked(self) -> bool:
-        """Tell whether updates are masked; from three sites on they are, unless settings say otherwise."""
-        chosen = self.aggregation.masked
-        return len(self.cohort) >= MIN_MEMBERS if chosen is None else chosen
+        """Tell whether updates are masked."""
+        return self.aggregation.masks(len(self.cohort))
 
     @property
     def quorum_in_force(self) -> QuorumTable:

@@ -98,11 +98,11 @@ def found_consortium(
         tables = _federation_tables(scenario, terms, port=port)
         federation = _named_files(scenario, test_set=test_set is not None, references=references)
         consortium.federation_file.write_text(tomli_w.dumps({"federation": federation, **tables}))
-        peers = [VerifyingKey.load(root / "keys" / name / "identity.pub").fingerprint for name in names]
+        peers = [VerifyingKey.load(root / "keys" / name / "identity.pub").spoken for name in names]
         for name in names:
             (root / name).mkdir()
             site = _site_tables(scenario, name, hospitals=hospitals.resolve(), task=task, port=port)
-            site["policy"]["peers"] = peers
+            site["policy"] |= {"peers": peers, "require_masks": scenario.aggregation.masks(len(names))}
             consortium.site_file(name).write_text(tomli_w.dumps(site))
             write_officer_keys(consortium.officer(name), passphrase=None)
             consortium.sign(name)

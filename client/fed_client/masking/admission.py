@@ -31,10 +31,10 @@ def refuse_masking(plan: RoundPlan, policy: SitePolicy, *, site: SiteName, key: 
             "cohort-too-small", f"{len(plan.masking.members)} sites, a sum here is of {minimum_sum(policy)}"
         )
     try:
-        fingerprints = {peer: known.fingerprint for peer, known in plan.masking.keys.items()}
+        fingerprints = {peer: known.spoken for peer, known in plan.masking.keys.items()}
     except TrustError as error:
         raise PolicyRefusal("peer-unknown", str(error)) from error
-    if fingerprints.get(site) != key.fingerprint:
+    if fingerprints.get(site) != key.spoken:
         raise PolicyRefusal("peer-unknown", f"the plan names another key for {site} itself")
     for peer, fingerprint in fingerprints.items():
         if peer != site and fingerprint not in policy.peers:

@@ -171,7 +171,7 @@ def _trained(
 @contextmanager
 def _site(config: SiteConfig, dataset: SiteDataset, folder: Path, randomness: Randomness) -> Iterator[Site]:
     """Yield a site with a new ledger, on images that are in memory already."""
-    policy = replace(config.policy, epsilon=_BEYOND_REACH, min_cohort=1)
+    policy = replace(config.policy, epsilon=_BEYOND_REACH, min_cohort=1, require_masks=False)
     key, coordinator = SigningKey.load(config.identity), VerifyingKey.load(config.coordinator)
     with PrivacyLedger.held(
         folder / "ledger.jsonl",

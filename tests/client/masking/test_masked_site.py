@@ -51,7 +51,7 @@ from fed_server.aggregation import WeightedMean
 from fed_server.masking.round import run_masked_round
 from fed_server.rounds import Coordinator, run_round
 
-PEERS = tuple(key.verifying_key.fingerprint for key in SITE_KEYS.values())
+PEERS = tuple(key.verifying_key.spoken for key in SITE_KEYS.values())
 NORTH_KEY, EAST_KEY = (SITE_KEYS[name].verifying_key.hex for name in (NORTH, EAST))
 KNOWING: SitePolicy = replace(POLICY, peers=PEERS, require_masks=True)
 
