@@ -54,7 +54,9 @@ class Ring:
 
     def weighted(self, fixed_P: NDArray[np.int64], weight: int) -> RingVector:
         """Return the update times its public weight, as elements of the ring."""
-        return (fixed_P * weight).astype(self.dtype)
+        if self.bits == 64:
+            return fixed_P.view("<u8") * np.uint64(weight)
+        return fixed_P.view("<u4")[::2] * np.uint32(weight)  # the lower halves of little-endian numbers
 
     def from_bytes(self, raw: bytes, *, size: int) -> RingVector:
         """Return the `size` elements in `raw`.

@@ -21,6 +21,9 @@ from fed_sim.bench.cache import (
     measure_registration,
 )
 from fed_sim.bench.ingest import Row, measure
+from fed_sim.bench.masking import BYTES_TARGET, CLIENT_TARGET_S, SERVER_TARGET_S
+from fed_sim.bench.masking import Row as MaskRow
+from fed_sim.bench.masking import measure as measure_masks
 from fed_sim.bench.step import TARGETS, Measured
 from fed_sim.bench.step import measure as measure_steps
 from fed_sim.bench.utility_runs import run_benchmarks
@@ -70,6 +73,19 @@ def cache(
         write_json(
             json_file, found | {"encryption": asdict(encryption), "registration": asdict(registration)}
         )
+
+
+@app.command()
+def mask(
+    parameters: Annotated[int, typer.Option(min=1, help="Parameters of the model.")] = 11_000_000,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each session is held.")] = 3,
+    json_file: JsonOption = None,
+) -> None:
+    """Sum updates of 3, 5 and 10 sites under masks, with no and with as many drop-outs as can be."""
+    rows = list(measure_masks(parameters=parameters, repeats=repeats))
+    Console().print(_mask_table(rows, parameters))
+    if json_file is not None:
+        write_json(json_file, [asdict(row) | {"met": row.met} for row in rows])
 
 
 @app.command()
@@ -126,6 +142,25 @@ def write_json(path: Path, figures: object) -> None:
         path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise MachineError(f"{path}: can't be written ({error.strerror})") from error
+
+
+def _mask_table(rows: list[MaskRow], parameters: int) -> Table:
+    table = Table(title=f"Masked sums of {parameters:,} parameters: seconds on one core in a round")
+    targets = f"<= {CLIENT_TARGET_S:g}", f"<= {SERVER_TARGET_S:g}", f"<= {BYTES_TARGET:g}x"
+    for heading in ("bits", "sites", "dropped", "a site", "coordinator", "bytes", "sum", ""):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            *(str(count) for count in (row.bits, row.sites, row.dropped)),
+            f"{row.client_s:.3f}",
+            f"{row.server_s:.3f}",
+            f"{row.bytes_ratio:.3f}x",
+            "exact" if row.exact else "wrong",
+            "met" if row.met else "missed",
+        )
+    table.add_section()
+    table.add_row("", "", "target", *targets, "exact", "")
+    return table
 
 
 def _step_table(measured: Measured) -> Table:
