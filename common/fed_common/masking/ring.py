@@ -20,7 +20,7 @@ RingVector = NDArray[np.uint32 | np.uint64]
 # A step of the grid is at most this part of the noise in any site's update: it adds 2e-5 to its variance.
 _STEPS_PER_NOISE = 64
 # Vector, keystream and zeros of one block stay in the processor's cache.
-_BLOCK_BYTES = 1 << 16
+_BLOCK_BYTES = 1 << 17
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fed_client.masking.party import Party, TakeUpdate
 from fed_common import canonical, fixedpoint, seeds
+from fed_common.machine import settle_in
 from fed_common.masking.ring import Ring
 from fed_common.masking.roster import Roster
 from fed_common.masking.statements import (
@@ -65,6 +66,7 @@ class Row:
 
 def measure(*, parameters: int, repeats: int) -> Iterator[Row]:
     """Yield a row for both rings, each number of sites, and no or as many drop-outs as can be."""
+    settle_in()  # as daemons do
     rings = (Ring(bits=32, fraction_bits=16), Ring(bits=64, fraction_bits=32))
     for ring, sites in product(rings, SITES):
         for dropped in sorted({0, sites - max(MIN_MEMBERS, threshold_of(sites))}):
