@@ -10,7 +10,7 @@ from fed_client.countersignature import countersignature_of
 from fed_client.dataset import SiteDataset, SiteKeys, Version, open_dataset, register
 from fed_client.dataset.manifest import warnings_of
 from fed_client.dataset.registration import differences
-from fed_client.dataset.source import Progress
+from fed_client.dataset.source import OpenReader, Progress, reading_processes
 from fed_client.dataset.versions import latest_version
 from fed_client.model_validation import refuse_unsafe
 from fed_client.officer_succession import told
@@ -119,7 +119,9 @@ def open_registered(config: SiteConfig, *, on_image: Progress | None = None) -> 
     return version, open_dataset(version, config.task, site_secret=secret)
 
 
-def register_configured(config: SiteConfig, *, on_image: Progress | None = None) -> Version:
+def register_configured(
+    config: SiteConfig, *, open_reader: OpenReader = reading_processes, on_image: Progress | None = None
+) -> Version:
     """Return the version that holds what is in the folder now; see `register`."""
     return register(
         config.source,
@@ -127,6 +129,7 @@ def register_configured(config: SiteConfig, *, on_image: Progress | None = None)
         keys=site_keys(config),
         folder=config.datasets,
         min_patients=config.policy.min_patients,
+        open_reader=open_reader,
         on_image=on_image,
     )
 

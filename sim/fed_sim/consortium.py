@@ -16,6 +16,7 @@ from pathlib import Path
 import tomli_w
 
 from fed_client.dataset import load_public_test
+from fed_client.dataset.source import OpenReader, reading_processes
 from fed_client.policy_commands import sign_site_file
 from fed_common.errors import ConfigError, MachineError
 from fed_common.key_files import write_officer_keys
@@ -71,7 +72,13 @@ class Consortium:
 
 
 def found_consortium(
-    root: Path, *, hospitals: Path, scenario: Scenario, port: int = 8443, references: bool = False
+    root: Path,
+    *,
+    hospitals: Path,
+    scenario: Scenario,
+    port: int = 8443,
+    references: bool = False,
+    open_reader: OpenReader = reading_processes,
 ) -> Consortium:
     """Write all files of a federation of the hospitals in `hospitals` into the new folder `root`.
 
@@ -89,7 +96,7 @@ def found_consortium(
     write_dev_certificates(root / "keys", sites=names, hosts=["127.0.0.1", "localhost"])
     consortium = Consortium(root=root, sites=names)
     public_test = hospitals / PUBLIC_TEST
-    test_set = load_public_test(public_test, task) if public_test.is_dir() else None
+    test_set = load_public_test(public_test, task, open_reader=open_reader) if public_test.is_dir() else None
     try:
         written = tomllib.loads((hospitals / "task.toml").read_text(encoding="utf-8"))
         (root / "task.toml").write_text(tomli_w.dumps({**written, "model": task.model}), encoding="utf-8")

@@ -1,14 +1,18 @@
 """The utility table says what its rows say, goes on where it was interrupted, and is that of federations."""
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
+from tests.client.dataset.folders import DirectReader, pixels_of
+from tests.client.dicom_files import image_dataset, write
 
 from fed_common.greys import USUAL
 from fed_common.models import ModelSpec, build_model, frozen_features
-from fed_sim.bench.known_features import KnownFeatures
+from fed_common.task import Recipe
+from fed_sim.bench.known_pictures import KnownPictures
 from fed_sim.bench.utility import EPSILONS, Arm, NoNoise, measure
 from fed_sim.bench.utility_table import Result, Results, cell, lines
 from fed_sim.phantoms import write_phantoms
@@ -90,7 +94,7 @@ def test_a_known_pictures_features_are_those_that_would_be_computed() -> None:
     spec = ModelSpec(architecture="scattering", channels=1, classes=2)
     images_NCHW = torch.randn(3, 1, 32, 32)
     dealt_NCHW = images_NCHW[[2, 0]]
-    known = KnownFeatures()
+    known = KnownPictures()
     known.prepare(spec, images_NCHW)
     known.prepare(spec, dealt_NCHW)
 
@@ -102,6 +106,24 @@ def test_a_known_pictures_features_are_those_that_would_be_computed() -> None:
     assert not torch.allclose(kept[0], kept[1], atol=1e-3)
 
 
+def test_a_file_is_read_once_wherever_it_lies(tmp_path: Path) -> None:
+    recipe = Recipe(size=16)
+    reader = DirectReader(recipe)
+    known = KnownPictures(lambda _: nullcontext(reader))
+    first = write(tmp_path / "first.dcm", image_dataset(pixels_of(1)))
+    copy = tmp_path / "copy.dcm"
+    copy.write_bytes(first.read_bytes())
+    other = write(tmp_path / "other.dcm", image_dataset(pixels_of(2)))
+
+    with known.open_reader(recipe) as opened:
+        once = list(opened.read([first]))
+    with known.open_reader(recipe) as opened:
+        again = list(opened.read([other, copy]))
+
+    assert reader.paths == [first, other]
+    assert again[1] is once[0] and again[0] is not once[0]
+
+
 @pytest.mark.slow
 def test_a_federation_is_measured_together_alone_and_pooled(tmp_path: Path) -> None:
     write_phantoms(tmp_path / "hospitals", sites=2, seed=1, patients=(60, 60), test_patients=60)
@@ -110,7 +132,7 @@ def test_a_federation_is_measured_together_alone_and_pooled(tmp_path: Path) -> N
         gallery("pneumonia"),
         tmp_path / "federation",
         rounds=dict.fromkeys(EPSILONS, 1),
-        known=KnownFeatures(),
+        known=KnownPictures(),
         wanted=lambda arm, epsilon, hospital: epsilon in (math.inf, 8.0),
     )
 

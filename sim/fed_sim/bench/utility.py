@@ -20,7 +20,7 @@ from fed_client.answers import AnswerStore
 from fed_client.config import SiteConfig, load_site_config
 from fed_client.countersignature import Countersignature
 from fed_client.dataset import SiteDataset
-from fed_client.opening import open_registered
+from fed_client.opening import open_registered, register_configured
 from fed_client.site import Site, SiteIdentity
 from fed_common.accounting import RdpAccountant
 from fed_common.errors import ConfigError
@@ -36,7 +36,7 @@ from fed_server.config import FederationConfig, load_federation_config
 from fed_server.run_folder import RunFolder
 from fed_server.running import go_on
 from fed_server.settings import RunSettings
-from fed_sim.bench.known_features import KnownFeatures
+from fed_sim.bench.known_pictures import KnownPictures
 from fed_sim.consortium import found_consortium
 from fed_sim.loopback import LoopbackExchange
 from fed_sim.references import pool
@@ -77,7 +77,7 @@ def measure(
     folder: Path,
     *,
     rounds: Mapping[float, int],
-    known: KnownFeatures,
+    known: KnownPictures,
     wanted: Callable[[Arm, float, str], bool],
 ) -> Iterator[Trained]:
     """Yield each `wanted` model as it is trained, by arm, epsilon and hospital; `folder` must be new.
@@ -88,9 +88,13 @@ def measure(
         FedError: of the family that says who must act.
     """
     settle_in()
-    consortium = found_consortium(folder, hospitals=hospitals, scenario=scenario)
+    consortium = found_consortium(
+        folder, hospitals=hospitals, scenario=scenario, open_reader=known.open_reader
+    )
     config = load_federation_config(consortium.federation_file)
     site_configs = {name: load_site_config(consortium.site_file(name)) for name in consortium.sites}
+    for site_config in site_configs.values():
+        register_configured(site_config, open_reader=known.open_reader)
     datasets = {name: open_registered(site_config)[1] for name, site_config in site_configs.items()}
     everybody = config.settings.cohort
     together = _pooled(list(datasets.values()))

@@ -10,9 +10,10 @@ from functools import cache
 from pathlib import Path
 
 from fed_client.dataset.public import read_at_once
+from fed_client.dataset.source import OpenReader
 from fed_common.task import Task, load_task
-from fed_sim.bench.known_features import KnownFeatures
-from fed_sim.bench.utility import Arm, measure
+from fed_sim.bench.known_pictures import KnownPictures
+from fed_sim.bench.utility import ARMS, EPSILONS, Arm, measure
 from fed_sim.bench.utility_table import Result, Results
 from fed_sim.hospitals import PUBLIC_TEST, LabelRow, write_labels
 from fed_sim.imports import ArraySource, import_array, import_medmnist
@@ -23,8 +24,11 @@ from fed_sim.scenario import gallery
 _ALONE = "hospital-1"
 
 
+# What one model is trained on: the arm, its epsilon, and the hospital if it trains alone.
+Kind = tuple[Arm, float, str]
+
 # Deals the collection out to hospitals and returns how many patients its public test has.
-ImportInto = Callable[[Path, Path, Spread], int]
+ImportInto = Callable[[Path, Path, Spread, OpenReader], int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,24 +42,26 @@ class Benchmark:
 
 
 def _medmnist(file: str) -> ImportInto:
-    return lambda data, out, spread: import_medmnist(data / file, out, spread=spread).public_test.num_patients
+    return lambda data, out, spread, _: (
+        import_medmnist(data / file, out, spread=spread).public_test.num_patients
+    )
 
 
-def _brain(data: Path, out: Path, spread: Spread) -> int:
+def _brain(data: Path, out: Path, spread: Spread, open_reader: OpenReader) -> int:
     folder = data / "brain_mri_nickparvar"
     source = ArraySource(
         images=folder / "images.npz", index=folder / "index.csv", label_column="label", test_split="test"
     )
     import_array(source, out, spread=spread)
-    return _drop_unusable(out / PUBLIC_TEST, load_task(out / "task.toml"))
+    return _drop_unusable(out / PUBLIC_TEST, load_task(out / "task.toml"), open_reader)
 
 
-def _drop_unusable(test: Path, task: Task) -> int:
+def _drop_unusable(test: Path, task: Task, open_reader: OpenReader) -> int:
     """Leave in the test what would be given to hospitals, and return how much that is.
 
     Copies go, and pictures that may show burned-in text.
     """
-    files = read_at_once(test, task).names.files
+    files = read_at_once(test, task, open_reader=open_reader).names.files
     usable = {file.name for file in files if not file.reasons}
     with (test / "labels.csv").open(encoding="utf-8", newline="") as file:
         rows = [LabelRow(**row) for row in csv.DictReader(file)]
@@ -95,7 +101,7 @@ def run_benchmarks(
     Raises:
         DataError: a collection is missing.
     """
-    known = KnownFeatures()
+    known = KnownPictures()
 
     def tell(row: Result) -> None:
         results.add(row)
@@ -104,34 +110,43 @@ def run_benchmarks(
     for number in sites:
         for benchmark in BENCHMARKS:
             for run in range(1, runs + 1):
-                _run(results, benchmark, Spread(sites=number, seed=run), data=data, known=known, tell=tell)
+                spread = Spread(sites=number, seed=run)
+                lacking = _lacking(results, benchmark, spread)
+                if lacking:
+                    _run(benchmark, spread, lacking, data=data, known=known, tell=tell)
+
+
+def _lacking(results: Results, benchmark: Benchmark, spread: Spread) -> frozenset[Kind]:
+    kinds = {(arm, epsilon, _ALONE if arm == "local" else "") for arm in ARMS for epsilon in EPSILONS}
+    return frozenset(
+        (arm, epsilon, hospital)
+        for arm, epsilon, hospital in kinds
+        if not results.has(
+            benchmark.name, spread.sites, spread.seed, arm=arm, epsilon=epsilon, hospital=hospital
+        )
+    )
 
 
 def _run(
-    results: Results,
     benchmark: Benchmark,
     spread: Spread,
+    lacking: frozenset[Kind],
     *,
     data: Path,
-    known: KnownFeatures,
+    known: KnownPictures,
     tell: Callable[[Result], None],
 ) -> None:
-    def wanted(arm: Arm, epsilon: float, hospital: str) -> bool:
-        return (arm != "local" or hospital == _ALONE) and not results.has(
-            benchmark.name, spread.sites, spread.seed, arm=arm, epsilon=epsilon, hospital=hospital
-        )
-
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         hospitals = folder / "hospitals"
-        test_patients = benchmark.import_into(data, hospitals, spread)
+        test_patients = benchmark.import_into(data, hospitals, spread, known.open_reader)
         models = measure(
             hospitals,
             gallery(benchmark.scenario),
             folder / "federation",
             rounds=benchmark.rounds,
             known=known,
-            wanted=wanted,
+            wanted=lambda arm, epsilon, hospital: (arm, epsilon, hospital) in lacking,
         )
         for model in models:
             auc = model.figures.auc
