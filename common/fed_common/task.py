@@ -17,7 +17,7 @@ from fed_common.names import Digest
 
 Intensity = Literal["window", "percentile", "fixed"]
 Frames = Literal["each", "first", "middle"]
-ModelName = Literal["seed-cnn", "resnet-18", "resnet-18-ws", "scattering"]
+ModelName = Literal["seed-cnn", "resnet-18", "resnet-18-ws", "scattering", "scattering-for-few"]
 
 # No semicolon, which separates classes in a label file, and nothing that a spreadsheet takes for a formula.
 _NAME = re.compile(r"\w(?:[\w .,:/()'+-]{0,62}[\w)])?")

@@ -5,12 +5,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from fed_common.models import ModelSpec, build_model
+from fed_common.greys import USUAL
+from fed_common.models import ModelSpec, build_model, frozen_features
 from fed_common.models.scattering import ANGLES, NUM_COEFFICIENTS, SCALES, STRIDE, scatter
 from fed_common.models.scattering_features import ScatteringFeatures
 from fed_common.models.wavelets import filter_bank
+from fed_common.task import ModelName
 
-# Shape letters: B pictures of H x W pixels, M x M samples, A angles, N images, D features.
+# Shape letters: B pictures of H x W pixels, M x M samples, A angles, N images, V views, D features.
+
+NAMES: tuple[ModelName, ModelName] = ("scattering", "scattering-for-few")
 
 
 def smooth_pictures(count: int) -> torch.Tensor:
@@ -114,3 +118,23 @@ def test_nothing_but_the_head_travels_and_the_fingerprint_names_the_constants() 
     assert [name for name, _ in build_model(spec).named_parameters()] == ["head.weight"]
     # What hospitals have allowed stays allowed; another constant is another network.
     assert spec.fingerprint == "scattering-1x32x32-2@2494d9202973"
+
+
+def test_features_for_few_patients_keep_wide_directions_wide_and_are_another_network() -> None:
+    white_BHW = torch.randn(60, 32, 32, generator=torch.Generator().manual_seed(0))
+    coarse_BHW = white_BHW.cumsum(dim=1).cumsum(dim=2)  # large shapes are strongest, as in medical images
+    black_B11, white_B11 = coarse_BHW.amin((1, 2), keepdim=True), coarse_BHW.amax((1, 2), keepdim=True)
+    greys_BHW = (coarse_BHW - black_B11) / (white_B11 - black_B11)
+    images_NCHW = ((greys_BHW - USUAL.mean) / USUAL.spread)[:, None]
+    usual, for_few = (ModelSpec(architecture=name, channels=1, classes=2) for name in NAMES)
+
+    def widest(spec: ModelSpec) -> float:
+        """Return the widest direction's share of all variance."""
+        features_NVD = frozen_features(build_model(spec), images_NCHW, USUAL)
+        assert features_NVD is not None
+        features_ND = features_NVD[:, 0].float()
+        widths = torch.linalg.svdvals(features_ND - features_ND.mean(dim=0))
+        return float(widths[0] ** 2 / (widths**2).sum())
+
+    assert widest(for_few) > 1.5 * widest(usual)
+    assert for_few.fingerprint == "scattering-for-few-1x32x32-2@8c49df342284"

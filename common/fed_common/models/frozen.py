@@ -20,7 +20,7 @@ _AT_ONCE = 64
 
 
 class FrozenThenHead(nn.Module):
-    """A `features` part without parameters, and a `head` that has them all."""
+    """A `features` part without parameters, told from others by its repr, and a `head` that has them all."""
 
     def __init__(self, features: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ _kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Kept:
-    made_by: tuple[type[nn.Module], Normalisation, int]
+    made_by: tuple[str, Normalisation, int]
     features_NVD: torch.Tensor
 
 
@@ -57,7 +57,7 @@ def frozen_features(
     """
     if not isinstance(model, FrozenThenHead):
         return None
-    made_by = (type(model.features), normalisation, views)
+    made_by = (repr(model.features), normalisation, views)
     kept: _Kept | None = _kept.get(images_NCHW)  # type: ignore[no-untyped-call]
     if kept is None or kept.made_by != made_by:
         features_NVD = _computed(model.features, images_NCHW, normalisation, views)
@@ -73,7 +73,7 @@ def keep_features(
     features_NVD: torch.Tensor,
 ) -> None:
     """Keep what `frozen_features` would return, for a data set of pictures whose features are known."""
-    made_by = (type(model.features), normalisation, features_NVD.shape[1])
+    made_by = (repr(model.features), normalisation, features_NVD.shape[1])
     _kept[images_NCHW] = _Kept(made_by=made_by, features_NVD=features_NVD)
 
 

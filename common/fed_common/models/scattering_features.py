@@ -26,16 +26,13 @@ from fed_common.randomness import keystream
 
 PLACES = 4
 FLOOR = 1e-3  # below this grey, a coefficient's logarithm tells of rounding
-RIDGE = 1e-2  # directions that noise hardly has aren't blown up further than this share of the mean allows
+# Directions that noise hardly has aren't blown up further than this share of the mean allows; the larger one
+# is for so few patients that only wide directions rise above what hides each of them.
+RIDGE, RIDGE_FOR_FEW = 1e-2, 10.0
 CONSTANT = 0.1  # the feature that is the same for every picture, for the head's bias
 POWER_LAW = 1.5  # a wave's amplitude falls with its frequency to this power
 NOISE_PICTURES = 256
 NOISE_SIDE = 32
-
-CONSTANTS = (
-    f"scattering {SCALES} {ANGLES}, places {PLACES}, floor {FLOOR}, ridge {RIDGE}, constant {CONSTANT}, "
-    f"noise {POWER_LAW} {NOISE_PICTURES} {NOISE_SIDE}"
-)
 
 # Pictures at once: their envelopes stay below 40 MB for 32 x 32 pixels.
 _AT_ONCE = 16
@@ -44,16 +41,32 @@ _AT_ONCE = 16
 class ScatteringFeatures(nn.Module):
     """Turns images (N, C, H, W) into features (N, D); it has no weights, so nothing of it travels."""
 
+    def __init__(self, ridge: float = RIDGE) -> None:
+        super().__init__()
+        self._ridge = ridge
+
+    def extra_repr(self) -> str:
+        """Return what the features depend on besides the images."""
+        return constants(self._ridge)
+
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """Return the features; an image depends on no other."""
         num_images = len(images_NCHW)
         # Logarithms need greys from 0 to 1 again.
         greys_BHW = images_NCHW.flatten(0, 1) * USUAL.spread + USUAL.mean
-        whitening = _whitening()
+        whitening = _whitening(self._ridge)
         features_BD = torch.cat([_whitened(part, whitening) for part in torch.split(greys_BHW, _AT_ONCE)])
         unit_ND = functional.normalize(features_BD.reshape(num_images, -1), dim=1)
         constant_N1 = torch.full((num_images, 1), CONSTANT)
         return torch.cat([unit_ND * (1 - CONSTANT**2) ** 0.5, constant_N1], dim=1)
+
+
+def constants(ridge: float) -> str:
+    """Return all that the features depend on besides the images."""
+    return (
+        f"scattering {SCALES} {ANGLES}, places {PLACES}, floor {FLOOR}, ridge {ridge}, constant {CONSTANT}, "
+        f"noise {POWER_LAW} {NOISE_PICTURES} {NOISE_SIDE}"
+    )
 
 
 def num_features(channels: int) -> int:
@@ -83,8 +96,8 @@ def _contrasts(greys_BHW: torch.Tensor) -> torch.Tensor:
     return places_BFQ @ (signs_QQ / 2).to(places_BFQ.dtype)
 
 
-@lru_cache(maxsize=1)
-def _whitening() -> _Whitening:
+@lru_cache(maxsize=2)
+def _whitening(ridge: float) -> _Whitening:
     """Return the constants; they are the same on every machine, but for rounding."""
     contrasts_BFQ = torch.cat([_contrasts(part) for part in torch.split(_noise(), _AT_ONCE)]).double()
     mean_FQ = contrasts_BFQ.mean(dim=0)
@@ -96,7 +109,7 @@ def _whitening() -> _Whitening:
     return _Whitening(
         mean_F1=mean_FQ[:, :1].float(),
         # Symmetric, so that it doesn't hang on the order and the signs of the vectors.
-        decorrelate_FF=((vectors_FF * (values_F + RIDGE).rsqrt()) @ vectors_FF.T).float(),
+        decorrelate_FF=((vectors_FF * (values_F + ridge).rsqrt()) @ vectors_FF.T).float(),
         gain_Q=widths_Q.rsqrt().float(),
     )
 

@@ -16,7 +16,7 @@ from fed_common.layout import layout_of, num_parameters
 from fed_common.models.architecture import Architecture
 from fed_common.models.frozen import FrozenThenHead
 from fed_common.models.resnet import RESNET_18, RESNET_18_WS
-from fed_common.models.scattering_network import SCATTERING
+from fed_common.models.scattering_network import SCATTERING, SCATTERING_FOR_FEW
 from fed_common.models.seed_cnn import SEED_CNN
 from fed_common.names import digest_of
 from fed_common.task import ModelName, Task
@@ -26,6 +26,7 @@ ARCHITECTURES: dict[ModelName, Architecture] = {
     "resnet-18": RESNET_18,
     "resnet-18-ws": RESNET_18_WS,
     "scattering": SCATTERING,
+    "scattering-for-few": SCATTERING_FOR_FEW,
 }
 
 
