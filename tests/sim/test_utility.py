@@ -6,15 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.client.dataset.folders import DirectReader, pixels_of
+from tests.client.dataset.folders import TASK, DirectReader, direct_reading, pixels_of
 from tests.client.dicom_files import image_dataset, write
 
+from fed_client.dataset import load_public_test
+from fed_common.errors import DataError
 from fed_common.greys import USUAL
 from fed_common.models import ModelSpec, build_model, frozen_features
 from fed_common.task import Recipe
 from fed_sim.bench.known_pictures import KnownPictures
 from fed_sim.bench.utility import EPSILONS, Arm, NoNoise, measure
+from fed_sim.bench.utility_runs import drop_unusable
 from fed_sim.bench.utility_table import Result, Results, cell, lines
+from fed_sim.hospitals import LabelRow, write_labels
 from fed_sim.phantoms import write_phantoms
 from fed_sim.scenario import gallery
 
@@ -122,6 +126,23 @@ def test_a_file_is_read_once_wherever_it_lies(tmp_path: Path) -> None:
 
     assert reader.paths == [first, other]
     assert again[1] is once[0] and again[0] is not once[0]
+
+
+def test_of_a_public_test_only_what_hospitals_would_be_given_stays(tmp_path: Path) -> None:
+    for number in range(4):
+        write(tmp_path / f"images/{number}.dcm", image_dataset(pixels_of(number), patient=f"P{number}"))
+    (tmp_path / "images/copy.dcm").write_bytes((tmp_path / "images/1.dcm").read_bytes())
+    (tmp_path / "images/broken.dcm").write_bytes(b"no picture")
+    classes = {"0.dcm": 0, "1.dcm": 1, "2.dcm": 0, "3.dcm": 1, "copy.dcm": 1, "broken.dcm": 0}
+    rows = [LabelRow(file=file, label=TASK.classes[number]) for file, number in classes.items()]
+    write_labels(tmp_path / "labels.csv", rows)
+    with pytest.raises(DataError, match="1 test files"):
+        load_public_test(tmp_path, TASK, open_reader=direct_reading)
+
+    assert drop_unusable(tmp_path, TASK, direct_reading) == 4
+
+    assert len(load_public_test(tmp_path, TASK, open_reader=direct_reading).labels_N) == 4
+    assert len(list((tmp_path / "images").iterdir())) == 4
 
 
 @pytest.mark.slow

@@ -53,10 +53,10 @@ def _brain(data: Path, out: Path, spread: Spread, open_reader: OpenReader) -> in
         images=folder / "images.npz", index=folder / "index.csv", label_column="label", test_split="test"
     )
     import_array(source, out, spread=spread)
-    return _drop_unusable(out / PUBLIC_TEST, load_task(out / "task.toml"), open_reader)
+    return drop_unusable(out / PUBLIC_TEST, load_task(out / "task.toml"), open_reader)
 
 
-def _drop_unusable(test: Path, task: Task, open_reader: OpenReader) -> int:
+def drop_unusable(test: Path, task: Task, open_reader: OpenReader) -> int:
     """Leave in the test what would be given to hospitals, and return how much that is.
 
     Copies go, and pictures that may show burned-in text.
