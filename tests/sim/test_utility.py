@@ -2,6 +2,7 @@
 
 import math
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from fed_common.greys import USUAL
 from fed_common.models import ModelSpec, build_model, frozen_features
 from fed_common.task import Recipe
 from fed_sim.bench.known_pictures import KnownPictures
-from fed_sim.bench.utility import EPSILONS, Arm, NoNoise, measure
-from fed_sim.bench.utility_runs import drop_unusable
+from fed_sim.bench.utility import ARMS, EPSILONS, Arm, NoNoise, measure
+from fed_sim.bench.utility_runs import BENCHMARKS, drop_unusable, run_benchmarks
 from fed_sim.bench.utility_table import Result, Results, cell, lines
 from fed_sim.hospitals import LabelRow, write_labels
 from fed_sim.phantoms import write_phantoms
@@ -83,6 +84,27 @@ def test_results_are_on_disk_and_measured_once_pooled_ones_for_any_number_of_hos
 
     assert has(3, "federated") and has(10, "pooled")
     assert not has(10, "federated") and not has(3, "federated", math.inf)
+
+
+def test_a_run_is_dealt_out_only_if_a_model_lacks(tmp_path: Path) -> None:
+    results = Results(tmp_path / "a.json")
+    rows = [
+        replace(
+            result(arm=arm, hospital="hospital-1" if arm == "local" else ""),
+            collection=benchmark.name,
+            epsilon=epsilon if epsilon < math.inf else -1.0,
+        )
+        for benchmark in BENCHMARKS
+        for arm in ARMS
+        for epsilon in EPSILONS
+    ]
+    results.rows.extend(rows[1:])
+    with pytest.raises(DataError):
+        run_benchmarks(results, data=tmp_path, sites=[3], runs=1, told=lambda row: None)
+
+    results.rows.append(rows[0])
+
+    run_benchmarks(results, data=tmp_path, sites=[3], runs=1, told=lambda row: None)
 
 
 def test_the_table_has_the_pooled_model_beside_every_number_of_hospitals() -> None:
