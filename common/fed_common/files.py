@@ -10,8 +10,10 @@ from pathlib import Path
 from fed_common.errors import MachineError
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, *, private: bool = False) -> None:
     """Replace `path` by `data` for good: written aside, synced, renamed, and the rename synced.
+
+    With `private`, nobody but the owner can read it, at no moment.
 
     Raises:
         MachineError: the disk is full or not writable; the old file is still there.
@@ -20,6 +22,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("wb") as file:
+            if private:
+                os.fchmod(file.fileno(), 0o600)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

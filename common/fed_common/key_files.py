@@ -19,29 +19,30 @@ from cryptography.hazmat.primitives.serialization import (
 from fed_common.signing import VerifyingKey
 
 
-def write_site_keys(folder: Path) -> None:
+def write_site_keys(folder: Path, *, passphrase: bytes | None = None) -> None:
     """Write a site's two key pairs into `folder`: `node` logs in to the server, `identity` signs.
+
+    The private keys are encrypted if there is a `passphrase`.
 
     Raises:
         OSError: the folder can't be written, or holds keys already.
     """
     make_private_folder(folder)
     key = generate_private_key(SECP256R1())
-    # Flower reads node keys in OpenSSH's format only, and only without a passphrase.
-    write_private(folder / "node.key", key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    write_private(folder / "node.key", pem(key, passphrase=passphrase))
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
     (folder / "node.pub").write_bytes(public + b"\n")
-    write_identity(folder)
+    write_identity(folder, passphrase=passphrase)
 
 
-def write_identity(folder: Path) -> None:
-    """Write the Ed25519 key pair with which its owner signs.
+def write_identity(folder: Path, *, passphrase: bytes | None = None) -> None:
+    """Write the Ed25519 key pair with which its owner signs, encrypted if there is a `passphrase`.
 
     Raises:
         OSError: the folder can't be written, or holds such a key already.
     """
     key = Ed25519PrivateKey.generate()
-    write_private(folder / "identity.key", pem(key))
+    write_private(folder / "identity.key", pem(key, passphrase=passphrase))
     (folder / "identity.pub").write_bytes(VerifyingKey(key.public_key()).pem)
 
 

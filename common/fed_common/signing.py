@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -38,11 +38,23 @@ class VerifyingKey:
             TrustError: the file is missing or holds no Ed25519 public key.
         """
         try:
-            key = load_pem_public_key(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise TrustError(f"{path}: not a readable public key") from error
+            return cls.from_pem(path.read_bytes())
+        except (OSError, TrustError) as error:
+            raise TrustError(f"{path}: not a readable Ed25519 public key") from error
+
+    @classmethod
+    def from_pem(cls, text: bytes) -> Self:
+        """Return the key that `pem` wrote.
+
+        Raises:
+            TrustError: it is no Ed25519 public key.
+        """
+        try:
+            key = load_pem_public_key(text)
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise TrustError("not a PEM public key") from error
         if not isinstance(key, Ed25519PublicKey):
-            raise TrustError(f"{path}: must be an Ed25519 public key")
+            raise TrustError("must be an Ed25519 public key")
         return cls(key)
 
     @classmethod

@@ -1,134 +1,59 @@
-"""Makes a throw-away set of keys and certificates, so that nobody is tempted to develop without TLS.
+"""Enrols all sites of a federation at once, so that nobody is tempted to develop without certificates.
 
-Nothing here enrols a real hospital: there, a site makes its own keys and they never leave it.
+It is the offline enrolment with everybody's part played by one process. Nothing here enrols a real
+hospital: there, a site makes its own keys and they never leave it.
 """
 
-import ipaddress
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ec import (
-    SECP256R1,
-    EllipticCurvePrivateKey,
-    generate_private_key,
-)
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
 from fed_common.errors import ConfigError, MachineError
-from fed_common.key_files import make_private_folder, pem, write_identity, write_private, write_site_keys
-from fed_common.names import SiteName
+from fed_common.key_files import write_identity
+from fed_common.names import SiteName, run_id
+from fed_common.pki.enrolment import Admission
+from fed_common.pki.key_folder import KeyFolder
+from fed_common.signing import SigningKey
+from fed_server.authority.authority import Authority
+from fed_server.authority.issuing import server_names
+from fed_server.registry.admission import Admissions
+from fed_server.registry.registry import Registry
 
-VALIDITY = timedelta(days=90)
-# Clocks differ: a certificate made a moment ago must not be from the future elsewhere.
-BACKDATED = timedelta(minutes=5)
+FEDERATION = "development"
 
 
-def write_dev_certificates(folder: Path, *, sites: Sequence[SiteName], hosts: Sequence[str]) -> None:
-    """Write a CA certificate, the server's TLS files and every site's keys into `folder`.
+def write_dev_certificates(
+    folder: Path, *, sites: Sequence[SiteName], hosts: Sequence[str], federation: str = FEDERATION
+) -> None:
+    """Write a CA, the server's files, every site's keys and the register of them into `folder`.
 
-    `hosts` are the names and addresses under which sites reach the server. The CA's private key signs
-    once and is forgotten, so nothing can be added later: delete the folder and make a new one.
+    `hosts` are the names and addresses under which sites reach the server.
 
     Raises:
         ConfigError: the folder already holds keys, or there is no host to certify.
         MachineError: the folder can't be written.
     """
-    if not hosts:
-        raise ConfigError("at least one host name or address must be certified, got none")
     if folder.is_dir() and any(folder.rglob("*.key")):
         raise ConfigError(f"{folder}: already holds keys; delete it or choose another folder")
+    server_names(hosts)  # refused before anything is written
     try:
-        _write_server(folder, hosts)
-        for site in sites:
-            write_site_keys(folder / site)
+        _enrol_all(folder, sites=sites, hosts=hosts, federation=run_id(federation))
     except OSError as error:
         raise MachineError(f"{folder}: can't be written ({error.strerror})") from error
 
 
-def _write_server(folder: Path, hosts: Sequence[str]) -> None:
-    ca_key, tls_key = generate_private_key(SECP256R1()), generate_private_key(SECP256R1())
-    ca = _ca_certificate(ca_key)
-    certificate = _server_certificate(tls_key, hosts=hosts, ca=ca, ca_key=ca_key)
-    make_private_folder(folder)
-    (folder / "ca.crt").write_bytes(ca.public_bytes(Encoding.PEM))
+def _enrol_all(folder: Path, *, sites: Sequence[SiteName], hosts: Sequence[str], federation: str) -> None:
     server = folder / "server"
-    make_private_folder(server)
-    (server / "tls.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
-    write_private(server / "tls.key", pem(tls_key))
+    authority = Authority.found(folder / "ca.crt", folder / "ca.key", federation=federation)
+    authority.certify_server(server / "tls.crt", server / "tls.key", hosts=hosts)
     write_identity(server)
-
-
-def _ca_certificate(key: EllipticCurvePrivateKey) -> x509.Certificate:
-    name = _name("fed development CA")
-    usage = x509.KeyUsage(
-        digital_signature=False,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=True,
-        crl_sign=True,
-        encipher_only=False,
-        decipher_only=False,
-    )
-    return (
-        _certificate(subject=name, issuer=name, public_key_of=key)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-
-
-def _server_certificate(
-    key: EllipticCurvePrivateKey,
-    *,
-    hosts: Sequence[str],
-    ca: x509.Certificate,
-    ca_key: EllipticCurvePrivateKey,
-) -> x509.Certificate:
-    authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
-    return (
-        _certificate(subject=_name(hosts[0]), issuer=ca.subject, public_key_of=key)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([_alternative_name(host) for host in hosts]), critical=False
-        )
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(authority, critical=False)
-        .sign(ca_key, hashes.SHA256())
-    )
-
-
-def _certificate(
-    *, subject: x509.Name, issuer: x509.Name, public_key_of: EllipticCurvePrivateKey
-) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(public_key_of.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED)
-        .not_valid_after(now + VALIDITY)
-    )
-
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
-
-
-def _alternative_name(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        pass
-    try:
-        return x509.DNSName(host)
-    except ValueError as error:
-        raise ConfigError(f"host must be a DNS name or an IP address, got {host!r}") from error
+    key = SigningKey.load(server / "identity.key")
+    registry = Registry(folder=folder / "registry", key=key)
+    admissions = Admissions(registry=registry, ca=authority.certificate)
+    for site in sites:
+        keys = KeyFolder(path=folder / site)
+        keys.make()
+        secret = admissions.invite(site, ttl_s=60.0)
+        admissions.ask(keys.request(site, authority.certificate, secret=secret))
+        (certificate,) = admissions.approve(site, authority).certificates
+        coordinator = key.verifying_key.pem.decode("ascii")
+        keys.accept(Admission(certificate=certificate, coordinator=coordinator), site, authority.certificate)

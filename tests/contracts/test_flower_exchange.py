@@ -288,7 +288,7 @@ def test_a_node_key_that_flower_can_not_use_is_named(
         ("missing.crt", "north/node.key", "missing.crt: can't be read"),
         ("north/node.key", "north/node.key", "node.key: not a PEM certificate"),
         ("ca.crt", "missing.key", "missing.key: can't be read"),
-        ("ca.crt", "north/identity.key", "identity.key: not an OpenSSH private key"),
+        ("ca.crt", "north/identity.key", "identity.key: must be a NIST"),
     ],
 )
 def test_a_site_s_wrong_file_is_named(

@@ -12,14 +12,16 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
     load_pem_public_key,
-    load_ssh_private_key,
     load_ssh_public_key,
 )
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from fed_common.errors import ConfigError
 from fed_common.names import SiteName
+from fed_common.pki.certificates import verified_site
+from fed_common.signing import SigningKey
 from fed_server.dev_certificates import write_dev_certificates
+from fed_server.registry.registry import Registry
 
 SITES = (SiteName("north"), SiteName("south"))
 HOSTS = ("fed-server", "127.0.0.1", "::1")
@@ -54,7 +56,7 @@ def test_the_certificate_ends_after_90_days(pki: Path) -> None:
     assert timedelta(days=89) < left <= timedelta(days=90)
 
 
-def test_the_private_key_is_the_certificate_s_and_the_ca_s_is_nowhere(pki: Path) -> None:
+def test_the_private_key_is_the_certificate_s(pki: Path) -> None:
     def spki(key: ec.EllipticCurvePublicKey) -> bytes:
         return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
@@ -62,12 +64,20 @@ def test_the_private_key_is_the_certificate_s_and_the_ca_s_is_nowhere(pki: Path)
     leaf = certificate(pki / "server/tls.crt").public_key()
     assert isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(leaf, ec.EllipticCurvePublicKey)
     assert spki(key.public_key()) == spki(leaf)
-    assert {path.name for path in pki.rglob("*.key")} == {"tls.key", "identity.key", "node.key"}
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_every_site_is_enrolled_with_a_certificate_that_names_it(pki: Path, site: SiteName) -> None:
+    registry = Registry(folder=pki / "registry", key=SigningKey.load(pki / "server/identity.key"))
+    standing = registry.standing(site)
+    assert standing.state == "enrolled"
+    assert standing.certificates[0].encode() in (pki / site / "tls.pem").read_bytes()
+    assert verified_site(certificate(pki / site / "tls.pem"), ca=certificate(pki / "ca.crt")) == site
 
 
 @pytest.mark.parametrize("site", SITES)
 def test_a_site_has_a_p256_node_key_and_an_ed25519_identity(pki: Path, site: SiteName) -> None:
-    node = load_ssh_private_key((pki / site / "node.key").read_bytes(), None)
+    node = load_pem_private_key((pki / site / "node.key").read_bytes(), None)
     assert isinstance(node, ec.EllipticCurvePrivateKey) and isinstance(node.curve, ec.SECP256R1)
     assert load_ssh_public_key((pki / site / "node.pub").read_bytes()) == node.public_key()
     identity = load_pem_private_key((pki / site / "identity.key").read_bytes(), None)
@@ -76,15 +86,15 @@ def test_a_site_has_a_p256_node_key_and_an_ed25519_identity(pki: Path, site: Sit
 
 
 def test_nobody_else_on_the_machine_can_read_a_key(pki: Path) -> None:
-    for folder in (pki, pki / "server", *(pki / site for site in SITES)):
+    for folder in (pki, pki / "server", pki / "registry", *(pki / site for site in SITES)):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    for key in pki.rglob("*.key"):
+    for key in (*pki.rglob("*.key"), *pki.rglob("tls.pem")):
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
 def test_every_key_is_another(pki: Path) -> None:
     keys = [path.read_bytes() for path in pki.rglob("*.key")]
-    assert len(keys) == len(set(keys)) == 2 + 2 * len(SITES)
+    assert len(keys) == len(set(keys)) == 3 + 2 * len(SITES)
 
 
 def test_existing_keys_are_never_overwritten(pki: Path) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fed_common.errors import ConfigError, MachineError
 
@@ -33,13 +33,13 @@ class FlowerLink:
             ConfigError: the file holds no such key, or hides it behind a passphrase.
         """
         try:
-            key = load_ssh_private_key(self.node_key.read_bytes(), password=None)
+            key = load_pem_private_key(self.node_key.read_bytes(), password=None)
         except OSError as error:
             raise ConfigError(f"{self.node_key}: can't be read ({error.strerror})") from error
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise ConfigError(f"{self.node_key}: not an OpenSSH private key without passphrase") from error
+            raise ConfigError(f"{self.node_key}: not a PEM private key without passphrase") from error
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ConfigError(f"{self.node_key}: must be a NIST elliptic-curve key (ecdsa-sha2-nistp256)")
+            raise ConfigError(f"{self.node_key}: must be a NIST elliptic-curve key")
         return key
 
     def tls_context(self) -> ssl.SSLContext:

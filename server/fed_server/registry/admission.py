@@ -1,0 +1,153 @@
+"""How a site gets in and out: invited, asked, approved by a person, renewed by itself, revoked.
+
+A request is answered in this order, under the lock of the site's file:
+
+1. it is for this federation and this CA, and its sender holds the keys that it names;
+2. the same request again is a question whether it was granted, and changes nothing;
+3. an invitation is open: not answered yet, not expired, not tried too often;
+4. its sender knows the secret; who doesn't costs the invitation a try.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from fed_common.errors import ConfigError, TrustError
+from fed_common.names import SiteName
+from fed_common.pki.certificates import federation_of, fingerprint
+from fed_common.pki.enrolment import SECRET_BYTES, EnrolmentRequest, proof_key, verified_request
+from fed_server.authority.authority import Authority
+from fed_server.registry.events import (
+    Entry,
+    InvitationTried,
+    RegistryEvent,
+    SiteCertified,
+    SiteInvited,
+    SiteRequested,
+    SiteRevoked,
+)
+from fed_server.registry.registry import Registry
+from fed_server.registry.standing import MAX_TRIES, Standing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admissions:
+    """Writes into the register what people and sites decide; `ca` is the certificate that sites pin."""
+
+    registry: Registry
+    ca: x509.Certificate
+
+    def invite(self, site: SiteName, *, ttl_s: float) -> bytes:
+        """Return the secret of a new invitation, in place of an open one; only its digest is kept.
+
+        Raises:
+            ConfigError: the site is enrolled.
+        """
+        secret = os.urandom(SECRET_BYTES)
+
+        def decision(standing: Standing, entry: Entry) -> RegistryEvent:
+            if standing.keys is not None:
+                raise ConfigError(f"{site} is enrolled already; `fed-server revoke {site}` it first")
+            return SiteInvited(entry=entry, proof_key=proof_key(secret), expires=int(time.time() + ttl_s))
+
+        self.registry.decide(site, decision)
+        return secret
+
+    def ask(self, raw: bytes) -> Standing:
+        """Take a request in, or look whether it was granted; see the module's order.
+
+        Raises:
+            MalformedMessageError: it is no request.
+            TrustError: it is refused; the text may be told to whoever asked.
+        """
+        request = self._for_us(raw)  # 1
+
+        def decision(standing: Standing, entry: Entry) -> RegistryEvent | None:
+            if _is_known(request, standing):
+                return None  # 2
+            invitation = standing.invitation_at(entry.at)
+            if invitation is None:  # 3
+                raise TrustError(f"no invitation is open for {request.site}: used, expired, or never made")
+            if not request.is_proven_with(invitation.proof_key):  # 4
+                return InvitationTried(entry=entry)
+            return SiteRequested(entry=entry, request=request)
+
+        standing = self.registry.decide(request.site, decision)
+        if not _is_known(request, standing):
+            left = MAX_TRIES - standing.tries
+            raise TrustError(f"not the secret of {request.site}'s invitation; {left} tries are left")
+        return standing
+
+    def renew(self, raw: bytes, caller: SiteName, authority: Authority | None) -> Standing:
+        """Take in the request of an enrolled site for its next certificate; grant it if the CA's key is here.
+
+        Raises:
+            MalformedMessageError: it is no request.
+            TrustError: it is another site's, or would change the keys that were approved.
+        """
+        request = self._for_us(raw)
+
+        def decision(standing: Standing, entry: Entry) -> RegistryEvent | None:
+            if request.site != caller or standing.keys is None or not _same_keys(request, standing.keys):
+                raise TrustError(
+                    f"a renewal must be of {caller}, with the identity and node key that were approved"
+                )
+            return None if _is_known(request, standing) else SiteRequested(entry=entry, request=request)
+
+        standing = self.registry.decide(caller, decision)
+        return self.approve(caller, authority) if standing.request and authority else standing
+
+    def approve(self, site: SiteName, authority: Authority) -> Standing:
+        """Grant the request that waits.
+
+        Raises:
+            ConfigError: none does.
+            TrustError: `authority` is another CA than the one that the site has pinned.
+        """
+
+        def decision(standing: Standing, entry: Entry) -> RegistryEvent:
+            if standing.request is None:
+                raise ConfigError(f"no request of {site} waits for approval; it is {standing.state}")
+            if fingerprint(authority.certificate) != standing.request.ca:
+                raise TrustError("the request is for another CA")
+            certificate = authority.certify_site(site, standing.request.csr)
+            return SiteCertified(
+                entry=entry,
+                request=standing.request.digest,
+                certificate=certificate.public_bytes(Encoding.PEM).decode("ascii"),
+            )
+
+        return self.registry.decide(site, decision)
+
+    def revoke(self, site: SiteName, reason: str) -> Standing:
+        """Shut the site out: certificates, keys, invitation and waiting request.
+
+        Raises:
+            ConfigError: there is nothing to revoke.
+        """
+
+        def decision(standing: Standing, entry: Entry) -> RegistryEvent:
+            if standing.state in ("unknown", "revoked"):
+                raise ConfigError(f"{site} is {standing.state}: nothing to revoke")
+            return SiteRevoked(entry=entry, reason=reason)
+
+        return self.registry.decide(site, decision)
+
+    def _for_us(self, raw: bytes) -> EnrolmentRequest:
+        request = verified_request(raw)
+        if (request.federation, request.ca) != (federation_of(self.ca), fingerprint(self.ca)):
+            raise TrustError(
+                f"this is the CA of federation {federation_of(self.ca)}; the request is for another"
+            )
+        return request
+
+
+def _is_known(request: EnrolmentRequest, standing: Standing) -> bool:
+    return request.digest == standing.granted or request == standing.request
+
+
+def _same_keys(request: EnrolmentRequest, approved: EnrolmentRequest) -> bool:
+    return (request.identity, request.node_key) == (approved.identity, approved.node_key)

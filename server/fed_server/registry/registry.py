@@ -1,0 +1,103 @@
+"""Keeps the register on disk: a file per site, written under a lock, so that an invitation counts once."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fed_common.errors import MachineError, MalformedMessageError, TrustError
+from fed_common.files import append_durably
+from fed_common.names import SiteName, digest_of, site_name
+from fed_common.signing import SigningKey
+from fed_server.registry.events import Entry, RegistryEvent, decode_event, encode_event
+from fed_server.registry.standing import Standing
+
+Decision = Callable[[Standing, Entry], RegistryEvent | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """The sites of a federation, known by what the owner of `key`, the coordinator, has signed."""
+
+    folder: Path
+    key: SigningKey
+    _known: dict[SiteName, tuple[tuple[int, int], Standing]] = field(default_factory=dict)
+
+    def sites(self) -> tuple[SiteName, ...]:
+        """Return everybody of whom something is written."""
+        return tuple(site_name(path.stem) for path in sorted(self.folder.glob("*.jsonl")))
+
+    def standing(self, site: SiteName) -> Standing:
+        """Return where the site stands now; cheap where its file hasn't changed since.
+
+        Raises:
+            TrustError: a line is not the coordinator's, or the chain is broken.
+        """
+        try:
+            status = self._file(site).stat()
+        except FileNotFoundError:
+            return Standing(site=site)
+        stamp = (status.st_mtime_ns, status.st_size)
+        known = self._known.get(site)
+        if known is None or known[0] != stamp:
+            known = self._known[site] = (stamp, self._read(site)[0])
+        return known[1]
+
+    def decide(self, site: SiteName, decision: Decision) -> Standing:
+        """Write the event that `decision` makes of where the site stands; return where it stands then.
+
+        Nobody else writes of this site meanwhile. A decision may raise: then nothing is written.
+
+        Raises:
+            TrustError: see `standing`.
+            MachineError: the file can't be written.
+        """
+        with self._locked(site):
+            standing, previous = self._read(site)
+            entry = Entry(site=site, at=int(time.time()), previous=previous)
+            event = decision(standing, entry)
+            if event is None:
+                return standing
+            self._mend(site)
+            append_durably(self._file(site), encode_event(event, self.key) + b"\n")
+            return standing.after(event)
+
+    def _read(self, site: SiteName) -> tuple[Standing, str]:
+        """Return where the site stands, and the digest of the last line."""
+        standing, previous = Standing(site=site), ""
+        path = self._file(site)
+        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+        for number, line in enumerate(lines, start=1):
+            try:
+                event = decode_event(line, self.key.verifying_key)
+            except (TrustError, MalformedMessageError) as error:
+                raise TrustError(f"{path}, line {number}: {error}") from error
+            if (event.entry.site, event.entry.previous) != (site, previous):
+                raise TrustError(f"{path}, line {number}: doesn't follow the line before it")
+            standing, previous = standing.after(event), digest_of(line)
+        return standing, previous
+
+    def _mend(self, site: SiteName) -> None:
+        """Cut off a last line that a crash left unfinished: nobody was told of it."""
+        path = self._file(site)
+        if path.exists():
+            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+
+    @contextmanager
+    def _locked(self, site: SiteName) -> Iterator[None]:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self.folder / f".{site}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise MachineError(f"{self.folder}: can't be written ({error.strerror})") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _file(self, site: SiteName) -> Path:
+        return self.folder / f"{site}.jsonl"

@@ -1,0 +1,252 @@
+"""Nobody gets in without an invitation and a person's word; nobody edits the register unseen (fault 73)."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.authority_samples import authority
+
+from fed_common.errors import ConfigError, TrustError
+from fed_common.names import SiteName
+from fed_common.pki.certificates import verified_site
+from fed_common.pki.key_folder import KeyFolder
+from fed_common.signing import SigningKey
+from fed_server.registry.admission import Admissions
+from fed_server.registry.registry import Registry
+from fed_server.registry.standing import MAX_TRIES
+
+CA = authority()
+NORTH, SOUTH = SiteName("north"), SiteName("south")
+DAY_S = 86400.0
+
+
+@pytest.fixture
+def admissions(tmp_path: Path) -> Admissions:
+    registry = Registry(folder=tmp_path / "registry", key=SigningKey(Ed25519PrivateKey.generate()))
+    return Admissions(registry=registry, ca=CA.certificate)
+
+
+@pytest.fixture
+def new_keys(tmp_path: Path) -> Iterator[KeyFolder]:
+    def folders() -> Iterator[KeyFolder]:
+        number = 0
+        while True:
+            folder = KeyFolder(path=tmp_path / f"keys-{number}")
+            folder.make()
+            yield folder
+            number += 1
+
+    return folders()
+
+
+def enrol(admissions: Admissions, keys: KeyFolder, site: SiteName = NORTH) -> None:
+    secret = admissions.invite(site, ttl_s=DAY_S)
+    admissions.ask(keys.request(site, CA.certificate, secret=secret))
+    admissions.approve(site, CA)
+
+
+def test_a_site_that_was_invited_waits_until_a_person_approves(
+    admissions: Admissions, new_keys: Iterator[KeyFolder]
+) -> None:
+    keys, secret = next(new_keys), admissions.invite(NORTH, ttl_s=DAY_S)
+    raw = keys.request(NORTH, CA.certificate, secret=secret)
+    assert admissions.ask(raw).state == "waiting"
+    assert admissions.ask(raw).certificates == ()
+    granted = admissions.approve(NORTH, CA)
+    assert admissions.ask(raw) == granted and granted.state == "enrolled"
+    certificate = x509.load_pem_x509_certificate(granted.certificates[0].encode())
+    assert verified_site(certificate, ca=CA.certificate) == NORTH
+
+
+def test_the_secret_is_not_in_the_register(admissions: Admissions) -> None:
+    secret = admissions.invite(NORTH, ttl_s=DAY_S)
+    text = b"".join(path.read_bytes() for path in admissions.registry.folder.iterdir())
+    assert secret not in text and secret.hex().encode() not in text
+
+
+def test_an_invitation_counts_once(admissions: Admissions, new_keys: Iterator[KeyFolder]) -> None:
+    secret = admissions.invite(NORTH, ttl_s=DAY_S)
+    admissions.ask(next(new_keys).request(NORTH, CA.certificate, secret=secret))
+    with pytest.raises(TrustError, match="no invitation is open for north: used"):
+        admissions.ask(next(new_keys).request(NORTH, CA.certificate, secret=secret))
+
+
+def test_of_many_at_the_same_moment_one_gets_in(
+    admissions: Admissions, new_keys: Iterator[KeyFolder]
+) -> None:
+    secret, let_in = admissions.invite(NORTH, ttl_s=DAY_S), list[str]()
+
+    def ask(raw: bytes) -> None:
+        with suppress(TrustError):
+            let_in.append(admissions.ask(raw).state)
+
+    requests = [next(new_keys).request(NORTH, CA.certificate, secret=secret) for _ in range(8)]
+    threads = [threading.Thread(target=ask, args=(raw,)) for raw in requests]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert let_in == ["waiting"]
+
+
+def test_an_invitation_expires(admissions: Admissions, new_keys: Iterator[KeyFolder]) -> None:
+    secret = admissions.invite(NORTH, ttl_s=0.0)
+    with pytest.raises(TrustError, match="expired"):
+        admissions.ask(next(new_keys).request(NORTH, CA.certificate, secret=secret))
+
+
+def test_an_invitation_is_for_one_site(admissions: Admissions, new_keys: Iterator[KeyFolder]) -> None:
+    secret = admissions.invite(NORTH, ttl_s=DAY_S)
+    with pytest.raises(TrustError, match="no invitation is open for south"):
+        admissions.ask(next(new_keys).request(SOUTH, CA.certificate, secret=secret))
+    admissions.invite(SOUTH, ttl_s=DAY_S)
+    with pytest.raises(TrustError, match="not the secret of south's"):
+        admissions.ask(next(new_keys).request(SOUTH, CA.certificate, secret=secret))
+
+
+def test_guessing_closes_the_invitation_even_to_who_knows_it(
+    admissions: Admissions, new_keys: Iterator[KeyFolder]
+) -> None:
+    keys, secret = next(new_keys), admissions.invite(NORTH, ttl_s=DAY_S)
+    for left in range(MAX_TRIES - 1, -1, -1):
+        with pytest.raises(TrustError, match=f"{left} tries are left"):
+            admissions.ask(keys.request(NORTH, CA.certificate, secret=bytes([left])))
+    with pytest.raises(TrustError, match="no invitation is open"):
+        admissions.ask(keys.request(NORTH, CA.certificate, secret=secret))
+
+
+def test_a_request_for_another_ca_or_federation_is_refused(
+    admissions: Admissions, new_keys: Iterator[KeyFolder]
+) -> None:
+    secret = admissions.invite(NORTH, ttl_s=DAY_S)
+    for other in (authority(), authority("elsewhere")):
+        with pytest.raises(TrustError, match="the request is for another"):
+            admissions.ask(next(new_keys).request(NORTH, other.certificate, secret=secret))
+    assert admissions.registry.standing(NORTH).tries == 0
+
+
+def test_who_is_enrolled_is_not_invited_again_before_being_revoked(
+    admissions: Admissions, new_keys: Iterator[KeyFolder]
+) -> None:
+    enrol(admissions, next(new_keys))
+    with pytest.raises(ConfigError, match="enrolled already"):
+        admissions.invite(NORTH, ttl_s=DAY_S)
+    standing = admissions.revoke(NORTH, "the laptop was stolen")
+    assert (standing.state, standing.certificates, standing.keys) == ("revoked", (), None)
+    enrol(admissions, next(new_keys))
+    assert admissions.registry.standing(NORTH).state == "enrolled"
+
+
+def test_nothing_is_approved_that_nobody_asked_for(admissions: Admissions) -> None:
+    with pytest.raises(ConfigError, match="no request of north waits for approval; it is unknown"):
+        admissions.approve(NORTH, CA)
+    with pytest.raises(ConfigError, match="nothing to revoke"):
+        admissions.revoke(NORTH, "never seen")
+
+
+def test_another_ca_s_key_can_not_approve(admissions: Admissions, new_keys: Iterator[KeyFolder]) -> None:
+    secret = admissions.invite(NORTH, ttl_s=DAY_S)
+    admissions.ask(next(new_keys).request(NORTH, CA.certificate, secret=secret))
+    with pytest.raises(TrustError, match="another CA"):
+        admissions.approve(NORTH, authority())
+
+
+# Renewal
+
+
+def test_a_renewal_has_a_new_key_and_only_the_last_two_certificates_count(
+    admissions: Admissions, new_keys: Iterator[KeyFolder]
+) -> None:
+    keys = next(new_keys)
+    enrol(admissions, keys)
+    first = admissions.registry.standing(NORTH).certificates
+    for _ in range(2):
+        (keys.path / "tls.key").unlink()
+        renewed = admissions.renew(keys.request(NORTH, CA.certificate), NORTH, CA)
+    assert len(renewed.certificates) == 2 and first[0] not in renewed.certificates
+    keys_of = [
+        x509.load_pem_x509_certificate(pem.encode()).public_key() for pem in (*first, *renewed.certificates)
+    ]
+    assert keys_of[0] != keys_of[1] != keys_of[2] != keys_of[0]
+
+
+def test_without_the_ca_s_key_a_renewal_waits_and_the_old_certificate_counts(
+    admissions: Admissions, new_keys: Iterator[KeyFolder]
+) -> None:
+    keys = next(new_keys)
+    enrol(admissions, keys)
+    (keys.path / "tls.key").unlink()
+    waiting = admissions.renew(keys.request(NORTH, CA.certificate), NORTH, None)
+    assert waiting.request is not None and len(waiting.certificates) == 1
+    assert len(admissions.approve(NORTH, CA).certificates) == 2
+
+
+def test_nobody_renews_for_another_nor_changes_keys_on_the_way(
+    admissions: Admissions, new_keys: Iterator[KeyFolder]
+) -> None:
+    keys, others = next(new_keys), next(new_keys)
+    enrol(admissions, keys)
+    for raw, caller in (
+        (keys.request(NORTH, CA.certificate), SOUTH),
+        (others.request(NORTH, CA.certificate), NORTH),
+        (others.request(SOUTH, CA.certificate), NORTH),
+    ):
+        with pytest.raises(TrustError, match="a renewal must be of"):
+            admissions.renew(raw, caller, CA)
+    assert len(admissions.registry.standing(NORTH).certificates) == 1
+
+
+# The file
+
+
+def test_a_line_taken_out_changed_moved_or_signed_by_another_is_named(
+    admissions: Admissions, new_keys: Iterator[KeyFolder]
+) -> None:
+    enrol(admissions, next(new_keys))
+    path = admissions.registry.folder / "north.jsonl"
+    lines = path.read_bytes().split(b"\n")[:-1]
+    forged = [
+        [lines[0], lines[2]],
+        [lines[1], lines[0], lines[2]],
+        [lines[0], lines[1].replace(b'"site":"north"', b'"site":"south"'), lines[2]],
+        [b"Nonsense {}", *lines[1:]],
+    ]
+    for wrong in forged:
+        path.write_bytes(b"\n".join(wrong) + b"\n")
+        with pytest.raises(TrustError, match=r"north.jsonl, line \d"):
+            admissions.registry.standing(NORTH)
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    stranger = Registry(folder=admissions.registry.folder, key=SigningKey(Ed25519PrivateKey.generate()))
+    with pytest.raises(TrustError, match="line 1"):
+        stranger.standing(NORTH)
+
+
+def test_another_site_s_file_enrols_nobody(admissions: Admissions, new_keys: Iterator[KeyFolder]) -> None:
+    enrol(admissions, next(new_keys))
+    folder = admissions.registry.folder
+    (folder / "south.jsonl").write_bytes((folder / "north.jsonl").read_bytes())
+    with pytest.raises(TrustError, match="line 1"):
+        admissions.registry.standing(SOUTH)
+
+
+def test_a_line_torn_by_a_crash_never_happened(admissions: Admissions, new_keys: Iterator[KeyFolder]) -> None:
+    enrol(admissions, next(new_keys))
+    with (admissions.registry.folder / "north.jsonl").open("ab") as file:
+        file.write(b'SiteRevoked {"fact":')
+    assert admissions.registry.standing(NORTH).state == "enrolled"
+    assert admissions.revoke(NORTH, "stolen").state == "revoked"
+    assert admissions.registry.standing(NORTH).state == "revoked"
+
+
+def test_another_process_s_word_is_seen_at_once(
+    admissions: Admissions, new_keys: Iterator[KeyFolder]
+) -> None:
+    enrol(admissions, next(new_keys))
+    server = Registry(folder=admissions.registry.folder, key=admissions.registry.key)
+    assert server.standing(NORTH).state == "enrolled"
+    admissions.revoke(NORTH, "stolen")
+    assert server.standing(NORTH).state == "revoked"
