@@ -24,16 +24,15 @@ coordinator=$parties/coordinator
 for site in hospital-1 hospital-2 hospital-3; do
   mkdir -p "$parties/$site/keys" "$coordinator/sites/$site"
   cp -R "$work/data/task.toml" "$work/data/$site/images" "$work/data/$site/labels.csv" "$parties/$site"
-  cp "$work/keys/$site/identity.key" "$work/keys/$site/node.key" "$work/keys/ca.crt" "$parties/$site/keys"
-  cp "$work/keys/server/identity.pub" "$parties/$site/keys/coordinator.pub"
+  cp "$work/keys/$site/"* "$parties/$site/keys"
   sed -e "s/HOSPITAL/$site/" -e "s/MODEL/$model/" -e "s/PEERS/$peers/" \
     "$here/site.toml" > "$parties/$site/site.toml"
   fed-client policy keys --out "$work/officers/$site"  # the private half stays with the officer: here, nowhere
   cp "$work/officers/$site/officer.pub" "$parties/$site/keys"
   cp "$work/officers/$site/officer.pub" "$coordinator/sites/$site"
   fed-client policy sign --config "$parties/$site/site.toml" --key "$work/officers/$site/officer.key"
-  cp "$work/keys/$site/identity.pub" "$work/keys/$site/node.pub" "$coordinator/sites/$site"
 done
 mkdir -p "$coordinator/keys"
-cp "$work/keys/server/"* "$work/keys/ca.crt" "$coordinator/keys"
+cp "$work/keys/server/"* "$work/keys/ca.crt" "$coordinator/keys"  # ca.key stays away
+cp -R "$work/keys/registry" "$coordinator"
 cp "$work/data/task.toml" "$here/federation.toml" "$coordinator" # the last: it says that all is done

@@ -11,15 +11,14 @@ import typer
 from fed_client.config import load_site_config
 from fed_client.data_commands import app as data
 from fed_client.doctor.command import doctor
+from fed_client.enrolment.command import enroll
+from fed_client.enrolment.renewal import Renewal
 from fed_client.flower_link import FlowerLink, LinkEvent, serve
 from fed_client.ledger_commands import app as ledger
 from fed_client.opening import opened_site
 from fed_client.policy_commands import app as policy
-from fed_common.errors import ConfigError, MachineError
-from fed_common.key_files import write_site_keys
 from fed_common.logs import log_to_stderr, run_command
 from fed_common.models import spec_for
-from fed_common.signing import SigningKey
 from fed_common.task import load_task
 from fed_common.templates import list_or_write
 
@@ -43,6 +42,7 @@ ConfigOption = Annotated[
 
 
 app.command()(doctor)
+app.command()(enroll)
 
 
 @app.command()
@@ -59,7 +59,8 @@ def start(config: ConfigOption = Path("site.toml")) -> None:
         state=settings.state / "link",
     )
     stop = threading.Event()
-    with opened_site(settings) as site:
+    renewal = Renewal(site=settings.name, link=link)
+    with opened_site(settings) as site, renewal.running():
 
         def on_signal(number: int, _frame: object) -> None:
             logger.info("%s: stopping", signal.Signals(number).name)
@@ -71,20 +72,6 @@ def start(config: ConfigOption = Path("site.toml")) -> None:
         logger.info("%s is ready; waiting for %s", settings.name, settings.address)
         serve(site.answer, link=link, stop=stop, on_event=_log_link_event)
     logger.info("stopped")
-
-
-@app.command()
-def keys(out: Annotated[Path, typer.Option(help="Where the keys are written.")] = Path("keys")) -> None:
-    """Make this hospital's keys; the private ones stay here, the *.pub files go to the coordinator."""
-    try:
-        write_site_keys(out)
-    except FileExistsError as error:
-        raise ConfigError(f"{out}: holds keys already; a key is never overwritten") from error
-    except OSError as error:
-        raise MachineError(f"{out}: can't be written ({error.strerror})") from error
-    public = SigningKey.load(out / "identity.key").verifying_key.spoken
-    typer.echo(f"{out}: keys made; send node.pub and identity.pub to the coordinator")
-    typer.echo(f"fingerprint to read to the coordinator over the phone: {public}")
 
 
 @app.command()

@@ -35,15 +35,15 @@ def write_site_keys(folder: Path, *, passphrase: bytes | None = None) -> None:
     write_identity(folder, passphrase=passphrase)
 
 
-def write_identity(folder: Path, *, passphrase: bytes | None = None) -> None:
+def write_identity(folder: Path, *, name: str = "identity", passphrase: bytes | None = None) -> None:
     """Write the Ed25519 key pair with which its owner signs, encrypted if there is a `passphrase`.
 
     Raises:
         OSError: the folder can't be written, or holds such a key already.
     """
     key = Ed25519PrivateKey.generate()
-    write_private(folder / "identity.key", pem(key, passphrase=passphrase))
-    (folder / "identity.pub").write_bytes(VerifyingKey(key.public_key()).pem)
+    write_private(folder / f"{name}.key", pem(key, passphrase=passphrase))
+    (folder / f"{name}.pub").write_bytes(VerifyingKey(key.public_key()).pem)
 
 
 def write_officer_keys(folder: Path, *, passphrase: bytes | None) -> None:

@@ -17,10 +17,12 @@ from fed_common.names import run_id, site_name
 from fed_common.signing import VerifyingKey
 from fed_common.task import load_task
 from fed_common.templates import list_or_write
+from fed_server.authority.commands import app as authority
 from fed_server.config import FederationConfig, load_federation_config
 from fed_server.console import ConsoleObserver, JsonObserver
 from fed_server.dev_certificates import write_dev_certificates
 from fed_server.flower_link import FlowerExchange
+from fed_server.registry.commands import register_commands
 from fed_server.release import load_audit, release_model
 from fed_server.report import write_report
 from fed_server.run_folder import RunFolder
@@ -62,6 +64,8 @@ def start(
 
 
 app.command()(status)
+app.add_typer(authority)
+register_commands(app)
 
 
 @app.command()
@@ -162,7 +166,7 @@ def _run(config: FederationConfig, *, json: bool, new_run: bool) -> None:
         return
     with (
         JsonObserver() if json else ConsoleObserver(past=folder.journal.read()) as observer,
-        FlowerExchange.open(config.address, tls=config.tls, node_keys=config.node_keys) as exchange,
+        FlowerExchange.open(config.door) as exchange,
     ):
         go_on(config, folder, exchange=exchange, observer=observer)
     if not json:

@@ -13,10 +13,14 @@ from fed_common.names import SiteName, run_id, site_name
 from fed_common.plans import SiteTerms
 from fed_common.proposal import EvaluationTable, PrivacyTable, StatisticsTable
 from fed_common.reference import References, load_references
-from fed_common.signing import SigningKey, VerifyingKey
+from fed_common.signing import SigningKey, VerifyingKey, is_encrypted_key
 from fed_common.task import load_task
 from fed_common.test_set import TestSet, load_test_set
-from fed_server.flower_link import TlsFiles
+from fed_server.authority.authority import Authority
+from fed_server.door.door import Door
+from fed_server.door.tls import TlsFiles
+from fed_server.registry.keys import IdentityKeys
+from fed_server.registry.registry import Registry
 from fed_server.settings import AggregationTable, QuorumTable, RunSettings, TrainingTable
 
 
@@ -35,13 +39,12 @@ class _ServerTable(ConfigTable):
     certificate: Path
     key: Path
     identity: Path
+    registry: Path = Path("registry")
 
 
 class _SiteTable(ConfigTable):
     name: str
     patients: Annotated[int, Field(ge=1)]
-    identity: Path
-    node_key: Path
     officer: Path | None = None
 
 
@@ -58,6 +61,42 @@ class _FederationFile(ConfigTable):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrustFiles:
+    """What federation.toml says about keys, certificates and sites; none of the files need exist yet."""
+
+    federation: str
+    sites: tuple[SiteName, ...]
+    address: tuple[str, int]
+    tls: TlsFiles
+    identity: Path
+    registry: Path
+
+    @property
+    def ca_key(self) -> Path:
+        """Return where the CA's key is, unless it was taken away."""
+        return self.tls.ca.with_suffix(".key")
+
+    def open_registry(self) -> Registry:
+        """Return the register of sites.
+
+        Raises:
+            TrustError: the coordinator's key can't be used.
+        """
+        return Registry(folder=self.registry, key=SigningKey.load(self.identity))
+
+    def door(self) -> Door:
+        """Return the public port; it renews certificates where the CA's key lies open beside its certificate.
+
+        Raises:
+            TrustError: a key can't be used.
+        """
+        authority = None
+        if self.ca_key.exists() and not is_encrypted_key(self.ca_key):
+            authority = Authority.load(self.tls.ca, self.ca_key)
+        return Door(address=self.address, tls=self.tls, registry=self.open_registry(), authority=authority)
+
+
+@dataclass(frozen=True, kw_only=True)
 class FederationConfig:
     """The checked file with the keys it names; paths are relative to where the file stands."""
 
@@ -65,12 +104,14 @@ class FederationConfig:
     runs: Path
     test_set: TestSet | None
     references: References | None
-    address: tuple[str, int]
-    tls: TlsFiles
+    door: Door
     identity: SigningKey
-    site_keys: Mapping[SiteName, VerifyingKey]
     officer_keys: Mapping[SiteName, VerifyingKey]
-    node_keys: Mapping[SiteName, Path]
+
+    @property
+    def site_keys(self) -> Mapping[SiteName, VerifyingKey]:
+        """Return the keys with which enrolled sites sign; it changes as they come and go."""
+        return IdentityKeys(self.door.registry)
 
 
 def runs_folder(path: Path) -> Path:
@@ -80,6 +121,27 @@ def runs_folder(path: Path) -> Path:
         ConfigError: the file is missing or says something that is not allowed.
     """
     return path.parent / load_config(path, _FederationFile).federation.runs
+
+
+def load_trust_files(path: Path) -> TrustFiles:
+    """Return what federation.toml says about trust.
+
+    Raises:
+        ConfigError: the file is missing or says something that is not allowed.
+    """
+    return _trust_files(load_config(path, _FederationFile), path.parent)
+
+
+def _trust_files(file: _FederationFile, here: Path) -> TrustFiles:
+    server = file.server
+    return TrustFiles(
+        federation=_short(file.federation.name),
+        sites=tuple(site_name(site.name) for site in file.sites),
+        address=(server.host, server.port),
+        tls=TlsFiles(ca=here / server.ca, certificate=here / server.certificate, key=here / server.key),
+        identity=here / server.identity,
+        registry=here / server.registry,
+    )
 
 
 def load_federation_config(path: Path) -> FederationConfig:
@@ -107,25 +169,20 @@ def load_federation_config(path: Path) -> FederationConfig:
         quorum=file.quorum,
     )
     test_set, references = file.federation.test_set, file.federation.references
-    server = file.server
+    trust = _trust_files(file, here)
+    identity = SigningKey.load(trust.identity)
     return FederationConfig(
         settings=settings,
         runs=here / file.federation.runs,
         test_set=load_test_set(here / test_set, task) if test_set else None,
         references=load_references(here / references, task=task.digest) if references else None,
-        address=(server.host, server.port),
-        tls=TlsFiles(ca=here / server.ca, certificate=here / server.certificate, key=here / server.key),
-        identity=SigningKey.load(here / server.identity),
-        site_keys={
-            name: VerifyingKey.load(here / site.identity)
-            for name, site in zip(names, file.sites, strict=True)
-        },
+        door=trust.door(),
+        identity=identity,
         officer_keys={
             name: VerifyingKey.load(here / site.officer)
             for name, site in zip(names, file.sites, strict=True)
             if site.officer is not None
         },
-        node_keys={name: here / site.node_key for name, site in zip(names, file.sites, strict=True)},
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from fed_common.errors import ConfigError, MachineError
 from fed_common.key_files import write_identity
 from fed_common.names import SiteName, run_id
-from fed_common.pki.enrolment import Admission
+from fed_common.pki.enrolment import Admission, verified_request
 from fed_common.pki.key_folder import KeyFolder
 from fed_common.signing import SigningKey
 from fed_server.authority.authority import Authority
@@ -53,7 +53,9 @@ def _enrol_all(folder: Path, *, sites: Sequence[SiteName], hosts: Sequence[str],
         keys = KeyFolder(path=folder / site)
         keys.make()
         secret = admissions.invite(site, ttl_s=60.0)
-        admissions.ask(keys.request(site, authority.certificate, secret=secret))
-        (certificate,) = admissions.approve(site, authority).certificates
+        request = keys.request(site, authority.certificate, secret=secret)
+        admissions.ask(request)
+        words = verified_request(request).words
+        (certificate,) = admissions.approve(site, authority, words=words).certificates
         coordinator = key.verifying_key.pem.decode("ascii")
         keys.accept(Admission(certificate=certificate, coordinator=coordinator), site, authority.certificate)

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from fed_common.names import RunId, SiteName
 from fed_common.plans import Phase
 
-Silence = Literal["offline", "late", "link-error"]
+Silence = Literal["offline", "late", "link-error", "not-enrolled"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,7 +73,7 @@ def run_round(
     for answer in coordinator.exchange.ask(question):
         if answer.site in answered:
             continue  # the first answer counts
-        site_key = coordinator.site_keys[answer.site]
+        site_key = coordinator.site_keys.get(answer.site)
         reply = check(screen(answer, plan, site_key, num_parameters=len(parameters) // 4))
         if isinstance(reply, SiteFailure):
             failures.append(reply)

@@ -69,13 +69,18 @@ SiteReply = Contribution | SiteFailure
 
 
 def screen(
-    answer: Answer | NoAnswer, plan: RoundPlan, key: VerifyingKey, *, num_parameters: int
+    answer: Answer | NoAnswer, plan: RoundPlan, key: VerifyingKey | None, *, num_parameters: int
 ) -> SiteReply:
-    """Return what the answer is worth: a usable reply, or a failure that names the reason."""
+    """Return what the answer is worth: a usable reply, or a failure that names the reason.
+
+    `key` is None for a site that isn't enrolled, or no longer.
+    """
     match answer:
         case NoAnswer(site=site, reason=reason):
             return SiteFailure(site=site, code=reason)
         case Answer(site=site, payload=payload):
+            if key is None:
+                return SiteFailure(site=site, code="not-enrolled")
             try:
                 return _open(site, payload, plan, key, num_parameters=num_parameters)
             except TrustError as error:

@@ -93,7 +93,9 @@ def found_consortium(
     names = tuple(site.name for site in terms)
     if (root / "federation.toml").exists():
         raise ConfigError(f"{root}: holds a federation already; choose another folder")
-    write_dev_certificates(root / "keys", sites=names, hosts=["127.0.0.1", "localhost"])
+    write_dev_certificates(
+        root / "keys", sites=names, hosts=["127.0.0.1", "localhost"], federation=scenario.name
+    )
     consortium = Consortium(root=root, sites=names)
     public_test = hospitals / PUBLIC_TEST
     test_set = load_public_test(public_test, task, open_reader=open_reader) if public_test.is_dir() else None
@@ -139,6 +141,7 @@ def _federation_tables(
             "certificate": "keys/server/tls.crt",
             "key": "keys/server/tls.key",
             "identity": "keys/server/identity.key",
+            "registry": "keys/registry",
         },
         "quorum": scenario.quorum.model_dump(exclude_none=True),
         "training": scenario.training.model_dump(exclude_none=True),
@@ -150,8 +153,6 @@ def _federation_tables(
             {
                 "name": site.name,
                 "patients": site.patients,
-                "identity": f"keys/{site.name}/identity.pub",
-                "node_key": f"keys/{site.name}/node.pub",
                 "officer": f"keys/{site.name}/officer/officer.pub",
             }
             for site in terms

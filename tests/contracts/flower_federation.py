@@ -11,8 +11,12 @@ from tests.contracts.exchange_contract import AMPLE_S, NORTH, SITES, Answerer, r
 
 from fed_client.flower_link import FlowerLink, LinkEvent, serve
 from fed_common.names import SiteName
+from fed_common.signing import SigningKey
 from fed_server.dev_certificates import write_dev_certificates
-from fed_server.flower_link import FlowerExchange, TlsFiles
+from fed_server.door.door import Door
+from fed_server.door.tls import TlsFiles
+from fed_server.flower_link import FlowerExchange
+from fed_server.registry.registry import Registry
 
 
 def free_port() -> int:
@@ -30,10 +34,17 @@ def tls_files(pki: Path) -> TlsFiles:
     return TlsFiles(ca=pki / "ca.crt", certificate=pki / "server/tls.crt", key=pki / "server/tls.key")
 
 
+def register(pki: Path) -> Registry:
+    return Registry(folder=pki / "registry", key=SigningKey.load(pki / "server/identity.key"))
+
+
+def door(pki: Path, *, port: int = 0) -> Door:
+    return Door(address=("127.0.0.1", port), tls=tls_files(pki), registry=register(pki))
+
+
 @contextmanager
-def serving(pki: Path, *, port: int = 0, sites: tuple[SiteName, ...] = SITES) -> Iterator[FlowerExchange]:
-    keys = {site: pki / site / "node.pub" for site in sites}
-    with FlowerExchange.open(("127.0.0.1", port), tls=tls_files(pki), node_keys=keys) as exchange:
+def serving(pki: Path, *, port: int = 0) -> Iterator[FlowerExchange]:
+    with FlowerExchange.open(door(pki, port=port)) as exchange:
         yield exchange
 
 

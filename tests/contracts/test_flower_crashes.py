@@ -37,11 +37,16 @@ import sys
 from pathlib import Path
 from fed_common.names import RunId, SiteName
 from fed_server.exchange import Answer, Question
-from fed_server.flower_link import FlowerExchange, TlsFiles
+from fed_common.signing import SigningKey
+from fed_server.door.door import Door
+from fed_server.door.tls import TlsFiles
+from fed_server.flower_link import FlowerExchange
+from fed_server.registry.registry import Registry
 pki, port, deadline_s = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 north = SiteName("north")
 tls = TlsFiles(ca=pki / "ca.crt", certificate=pki / "server/tls.crt", key=pki / "server/tls.key")
-with FlowerExchange.open(("127.0.0.1", port), tls=tls, node_keys={north: pki / "north/node.pub"}) as exchange:
+registry = Registry(folder=pki / "registry", key=SigningKey.load(pki / "server/identity.key"))
+with FlowerExchange.open(Door(address=("127.0.0.1", port), tls=tls, registry=registry)) as exchange:
     question = Question(
         run=RunId("run"), round=1, phase="train", sites=(north,), payload=b"model", deadline_s=deadline_s
     )

@@ -4,12 +4,12 @@ import threading
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 from flwr.proto.fleet_pb2 import PushMessagesRequest, PushMessagesResponse
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
@@ -18,7 +18,6 @@ from flwr.supernode import node_auth_http_interceptor
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from tests.contracts.exchange_contract import (
     NORTH,
-    SITES,
     Answerer,
     ExchangeContract,
     Federation,
@@ -30,19 +29,20 @@ from tests.contracts.exchange_contract import (
 )
 from tests.contracts.flower_federation import (
     answering,
+    door,
     link_to,
     make_pki,
     serve_until_it_gives_up,
     serving,
-    tls_files,
     wait_until,
 )
 
 from fed_client.flower_link import FlowerLink
 from fed_common.errors import ConfigError, MachineError, TrustError
 from fed_common.names import SiteName
+from fed_server.door.tls import TlsFiles
 from fed_server.exchange import Exchange
-from fed_server.flower_link import FlowerExchange, TlsFiles
+from fed_server.flower_link import FlowerExchange
 
 
 @pytest.fixture(scope="module")
@@ -149,12 +149,10 @@ def test_a_payload_above_the_limit_is_a_link_error(
         assert by_site(exchange.ask(question(bytes(1000), sites=(NORTH,)))) == {NORTH: bytes(1000)}
 
 
-def test_a_site_that_is_not_enrolled_can_not_be_asked(pki: Path) -> None:
-    with (
-        serving(pki, sites=(NORTH,)) as exchange,
-        pytest.raises(ConfigError, match="not enrolled: east, south"),
-    ):
-        list(exchange.ask(question(b"model")))
+def test_a_site_that_is_not_enrolled_is_not_waited_for(pki: Path) -> None:
+    with serving(pki) as exchange:
+        asked = exchange.ask(question(b"model", sites=(SiteName("west"),)))
+        assert by_site(asked) == {SiteName("west"): "not-enrolled"}
 
 
 # Who may come in
@@ -165,7 +163,7 @@ def test_only_the_fleet_paths_answer_and_only_to_enrolled_keys(pki: Path) -> Non
     pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     enrolled = {FLEET_HTTP_PUBLIC_KEY_HEADER: b64encode(pem).decode()}
     closed = ["/", "/health", "/docs", "/openapi.json", "/v1/control/list-runs", "/v1/runtime/acquire-task"]
-    context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+    context = link_to(1, pki, state=pki).tls_context()
     with serving(pki) as exchange, httpx.Client(verify=context) as client:
 
         def status(path: str, *, headers: Mapping[str, str], body: bytes = b"") -> int:
@@ -180,16 +178,15 @@ def test_only_the_fleet_paths_answer_and_only_to_enrolled_keys(pki: Path) -> Non
         assert status("/v1/fleet/pull-messages", headers=protobuf) == 401
 
 
-def test_an_unknown_site_is_told_to_see_the_coordinator(pki: Path, other_pki: Path, tmp_path: Path) -> None:
-    with serving(pki) as exchange:
-        link = FlowerLink(
-            address=f"https://127.0.0.1:{exchange.port}",
-            ca=pki / "ca.crt",
-            node_key=other_pki / NORTH / "node.key",
-            state=tmp_path,
-        )
-        with pytest.raises(TrustError, match="the coordinator must enrol"):
-            serve_until_it_gives_up(link)
+def test_a_site_without_a_certificate_is_told_before_it_calls(
+    pki: Path, other_pki: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "node.key").write_bytes((pki / NORTH / "node.key").read_bytes())
+    link = replace(link_to(1, pki, state=tmp_path), node_key=tmp_path / "node.key")
+    with pytest.raises(TrustError, match=r"tls\.pem: key file can't be read"):
+        serve_until_it_gives_up(link)
+    with pytest.raises(TrustError, match="not issued by the consortium's CA"):
+        serve_until_it_gives_up(replace(link, node_key=other_pki / NORTH / "node.key"))
 
 
 def test_a_server_of_another_ca_is_not_trusted(pki: Path, other_pki: Path, tmp_path: Path) -> None:
@@ -251,35 +248,7 @@ def test_a_wrong_tls_file_is_named(pki: Path, changes: dict[str, str], message: 
     names = {"ca": "ca.crt", "certificate": "server/tls.crt", "key": "server/tls.key"} | changes
     tls = TlsFiles(**{name: pki / path for name, path in names.items()})
     with pytest.raises(ConfigError, match=message):
-        FlowerExchange.open(("127.0.0.1", 0), tls=tls, node_keys={}).__enter__()
-
-
-def test_a_key_that_two_sites_share_is_refused(pki: Path) -> None:
-    key = pki / NORTH / "node.pub"
-    with pytest.raises(ConfigError, match="already another site's"):
-        FlowerExchange.open(
-            ("127.0.0.1", 0), tls=tls_files(pki), node_keys=dict.fromkeys(SITES, key)
-        ).__enter__()
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("missing", "can't be read"),
-        ("server/identity.pub", "not an OpenSSH public key"),
-        ("ed25519", "must be a NIST elliptic-curve key"),
-    ],
-)
-def test_a_node_key_that_flower_can_not_use_is_named(
-    pki: Path, tmp_path: Path, content: str, message: str
-) -> None:
-    path = pki / content
-    if content == "ed25519":
-        path = tmp_path / "node.pub"
-        public = Ed25519PrivateKey.generate().public_key()
-        path.write_bytes(public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH))
-    with pytest.raises(ConfigError, match=message):
-        FlowerExchange.open(("127.0.0.1", 0), tls=tls_files(pki), node_keys={NORTH: path}).__enter__()
+        FlowerExchange.open(replace(door(pki), tls=tls)).__enter__()
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,11 @@ def test_an_unreadable_image_is_counted_and_not_named(consortium: Consortium, tm
     ("old", "new", "says"),
     [
         ("../keys/ca.crt", "../../other/keys/ca.crt", "not signed by"),
-        ("../keys/hospital-1/node.key", "../../other/keys/hospital-1/node.key", "the coordinator must enrol"),
+        (
+            "../keys/hospital-1/node.key",
+            "../../other/keys/hospital-1/node.key",
+            "not issued by the consortium's CA",
+        ),
     ],
 )
 def test_a_stranger_on_either_side_is_refused(

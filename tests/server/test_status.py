@@ -89,7 +89,7 @@ def shown(folder: Path, events: tuple[RunEvent, ...], *options: str) -> Result:
 FEDERATION = {
     "federation": {"name": "chest-pilot", "task": "task.toml", "runs": "runs"},
     "server": dict.fromkeys(("host", "ca", "certificate", "key", "identity"), "none") | {"port": 1},
-    "sites": [{"name": "harbour", "patients": 100, "identity": "none", "node_key": "none"}],
+    "sites": [{"name": "harbour", "patients": 100}],
     "quorum": {"sites": 1},
     "training": {"rounds": 12, "steps_per_round": 1, "learning_rate": 0.1},
     "privacy": {"epsilon": 4.0, "sampling_rate": 0.1},

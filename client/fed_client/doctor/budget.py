@@ -20,7 +20,7 @@ def check_budget(config: SiteConfig, accountants: Sequence[Accountant]) -> Itera
         yield failed("ledger", error, advice="restore ledger and witness from backup; never delete them")
         return
     except FedError as error:
-        yield failed("ledger", error, advice="make the site's keys with `fed-client keys`")
+        yield failed("ledger", error, advice="`fed-client enroll` makes the site's keys")
         return
     events, policy = record.events, config.policy
     budget, unit = policy.budget(accountants), weakest((record.unit, config.terms.unit))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import httpx
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from flwr.app import ConfigRecord, Error, Message, Metadata, RecordDict
 from flwr.app.message.message import make_message, remove_content_from_message
 from flwr.common.constant import ErrorCode
@@ -91,21 +92,7 @@ def serve(
     # httpx would log every request.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     key = link.read_node_key()
-    client = FleetHttpClient(
-        link.address,
-        interceptors=[NodeAuthHttpInterceptor(key, key.public_key())],
-        verify=link.tls_context(),
-        timeout=TIMEOUT_S,
-    )
-    with client:
-        _Site(
-            answer=answer,
-            link=link,
-            stop=stop,
-            on_event=on_event,
-            client=client,
-            public_key=public_key_to_bytes(key.public_key()),
-        ).run()
+    _Site(answer=answer, link=link, stop=stop, on_event=on_event, key=key).run()
 
 
 @dataclass(kw_only=True)
@@ -116,8 +103,7 @@ class _Site:
     link: FlowerLink
     stop: threading.Event
     on_event: Callable[[LinkEvent], None]
-    client: FleetHttpClient
-    public_key: bytes
+    key: EllipticCurvePrivateKey
     ever_connected: bool = False
     reported_down: bool = False
     pause_s: float = FIRST_PAUSE_S
@@ -125,11 +111,15 @@ class _Site:
     def run(self) -> None:
         while not self.stop.is_set():
             try:
-                with self._login() as node:
+                with self._login() as line:
                     self._connected()
-                    self._converse(node)
+                    line.converse()
             except _FAILURES as error:
                 self._disconnected(error)
+
+    def pulled(self) -> None:
+        """Note that the server answers."""
+        self.pause_s = FIRST_PAUSE_S
 
     def _connected(self) -> None:
         self.ever_connected, self.reported_down = True, False
@@ -147,78 +137,101 @@ class _Site:
         self.pause_s = min(2 * self.pause_s, LONGEST_PAUSE_S)
 
     @contextmanager
-    def _login(self) -> Iterator[Node]:
-        """1: end the login that a crash has left open, which Flower would not do for 20 s, and log in."""
-        if (last := self.link.last_login()) is not None:
-            self._log_out(last)
-        request = ActivateNodeRequest(public_key=self.public_key, heartbeat_interval=HEARTBEAT_S)
-        node_id = self.client.ActivateNode(request).node_id
-        self.link.remember_login(node_id)
-        with self._heartbeats(Node(node_id=node_id)):
-            yield Node(node_id=node_id)
-        self._log_out(node_id)
+    def _login(self) -> Iterator["_Line"]:
+        """1: end the login that a crash has left open, which Flower would not do for 20 s, and log in.
 
-    def _log_out(self, node_id: int) -> None:
-        # Refused when the login is over already, or when the server that gave the id is gone.
-        with suppress(httpx.HTTPStatusError):
-            self.client.DeactivateNode(DeactivateNodeRequest(node_id=node_id))
+        The certificate is read anew each time, so that a renewed one is shown from the next login on.
+        """
+        version = self.link.certificate_version
+        with FleetHttpClient(
+            self.link.address,
+            interceptors=[NodeAuthHttpInterceptor(self.key, self.key.public_key())],
+            verify=self.link.tls_context(),
+            timeout=TIMEOUT_S,
+        ) as client:
+            if (last := self.link.last_login()) is not None:
+                _log_out(client, last)
+            request = ActivateNodeRequest(
+                public_key=public_key_to_bytes(self.key.public_key()), heartbeat_interval=HEARTBEAT_S
+            )
+            node = Node(node_id=client.ActivateNode(request).node_id)
+            self.link.remember_login(node.node_id)
+            with _heartbeats(client, node):
+                yield _Line(site=self, client=client, node=node, certificate_version=version)
+            _log_out(client, node.node_id)
 
-    @contextmanager
-    def _heartbeats(self, node: Node) -> Iterator[None]:
-        over = threading.Event()
 
-        def beat() -> None:
-            while not over.wait(HEARTBEAT_S / 2):
-                try:
-                    self.client.SendNodeHeartbeat(
-                        SendNodeHeartbeatRequest(node=node, heartbeat_interval=HEARTBEAT_S)
-                    )
-                except _FAILURES as error:
-                    logger.debug("a heartbeat failed (%s)", reason(error))
+def _log_out(client: FleetHttpClient, node_id: int) -> None:
+    # Refused when the login is over already, or when the server that gave the id is gone.
+    with suppress(httpx.HTTPStatusError):
+        client.DeactivateNode(DeactivateNodeRequest(node_id=node_id))
 
-        thread = threading.Thread(target=beat, name="heartbeats", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
 
-    def _converse(self, node: Node) -> None:
-        while not self.stop.is_set():
-            response = self.client.PullMessages(PullMessagesRequest(node=node))  # 2
-            self.pause_s = FIRST_PAUSE_S
+@contextmanager
+def _heartbeats(client: FleetHttpClient, node: Node) -> Iterator[None]:
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(HEARTBEAT_S / 2):
+            try:
+                client.SendNodeHeartbeat(SendNodeHeartbeatRequest(node=node, heartbeat_interval=HEARTBEAT_S))
+            except _FAILURES as error:
+                logger.debug("a heartbeat failed (%s)", reason(error))
+
+    thread = threading.Thread(target=beat, name="heartbeats", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """One login: it lasts until a failure, or until the site has another certificate to show."""
+
+    site: _Site
+    client: FleetHttpClient
+    node: Node
+    certificate_version: int
+
+    def converse(self) -> None:
+        site = self.site
+        while not site.stop.is_set() and site.link.certificate_version == self.certificate_version:
+            response = self.client.PullMessages(PullMessagesRequest(node=self.node))  # 2
+            site.pulled()
             if not response.messages_list:
-                self.stop.wait(POLL_S)
+                site.stop.wait(POLL_S)
                 continue
             asked = message_from_proto(response.messages_list[0]).metadata
-            self.on_event("asked")
+            site.on_event("asked")
             try:
-                contents = self._fetch(node, asked, response.message_object_trees[0])
-                self._send(node, self._reply(node, asked, contents))
+                contents = self._fetch(asked, response.message_object_trees[0])
+                self._send(self._reply(asked, contents))
             except httpx.HTTPStatusError as error:
                 if error.response.status_code != httpx.codes.FORBIDDEN:
                     raise
-                self.on_event("late")  # the question was withdrawn: its deadline is over
+                site.on_event("late")  # the question was withdrawn: its deadline is over
 
-    def _fetch(self, node: Node, asked: Metadata, tree: ObjectTree) -> dict[str, bytes]:
+    def _fetch(self, asked: Metadata, tree: ObjectTree) -> dict[str, bytes]:
         """3: get all pieces, then let the server forget them."""
         contents = pull_objects(
             [part.object_id for part in iterate_object_tree(tree)],
-            make_pull_object_fn_protobuf(self.client.PullObject, node, asked.run_id),
+            make_pull_object_fn_protobuf(self.client.PullObject, self.node, asked.run_id),
         )
         confirm = make_confirm_message_received_fn_protobuf(
-            self.client.ConfirmMessageReceived, node, asked.run_id
+            self.client.ConfirmMessageReceived, self.node, asked.run_id
         )
         confirm(asked.message_id)
         return contents
 
-    def _reply(self, node: Node, asked: Metadata, contents: dict[str, bytes]) -> Message:
+    def _reply(self, asked: Metadata, contents: dict[str, bytes]) -> Message:
         """4: let the site answer; whatever goes wrong in there, the server hears one word of it."""
         metadata = Metadata(
             run_id=asked.run_id,
             message_id="",
-            src_node_id=node.node_id,
+            src_node_id=self.node.node_id,
             dst_node_id=asked.src_node_id,
             reply_to_message_id=asked.message_id,
             group_id=asked.group_id,
@@ -228,31 +241,31 @@ class _Site:
             message_type=asked.message_type,
         )
         try:
-            content = _pack(self.answer(_unpack(asked.message_id, contents)))
+            content = _pack(self.site.answer(_unpack(asked.message_id, contents)))
         except Exception as error:  # noqa: BLE001 - a bug in one answer must not take the site offline
             name = type(error).__name__
             # Our own errors name no patient, and the operator needs the reason; others may say anything.
             logger.error("a question was not answered: %s", error if isinstance(error, FedError) else name)
-            self.on_event("failed")
+            self.site.on_event("failed")
             return make_message(metadata, error=Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, name))
         return make_message(metadata, content)
 
-    def _send(self, node: Node, reply: Message) -> None:
+    def _send(self, reply: Message) -> None:
         """5: announce the answer, then send the pieces that the server hasn't got."""
         with no_object_id_recompute():
             reply.metadata.__dict__["_message_id"] = reply.object_id
             announcement = PushMessagesRequest(
-                node=node,
+                node=self.node,
                 messages_list=[message_to_proto(remove_content_from_message(reply))],
                 message_object_trees=[get_object_tree(reply)],
             )
             receipt = self.client.PushMessages(announcement)
             push = make_push_object_fn_protobuf(
-                self.client.PushObject, node, reply.metadata.run_id, receipt.session_id
+                self.client.PushObject, self.node, reply.metadata.run_id, receipt.session_id
             )
             push_objects(get_all_nested_objects(reply), push, object_ids_to_push=set(receipt.objects_to_push))
         if reply.has_content():
-            self.on_event("answered")
+            self.site.on_event("answered")
 
 
 def _pack(payload: bytes) -> RecordDict:

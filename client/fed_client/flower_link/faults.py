@@ -13,15 +13,12 @@ from fed_common.errors import FedError, MachineError, TrustError
 def hopeless(error: Exception, link: FlowerLink, *, ever_connected: bool) -> FedError | None:
     """Return what to tell the operator if trying again can't help, None if it may.
 
-    Once connected, only a revoked key is final: a certificate or clock that was right before is a fault
-    that passes, and the site should be there when it has passed.
+    Once connected, only a refusal of this site is final: a server's certificate or a clock that was right
+    before is a fault that passes, and the site should be there when it has passed.
     """
     if isinstance(error, httpx.HTTPStatusError) and error.request.url.path.endswith("/activate-node"):
         if error.response.status_code == httpx.codes.FORBIDDEN:
-            public_key = link.node_key.with_suffix(".pub")
-            return TrustError(
-                f"{link.address} doesn't know this site's node key; the coordinator must enrol {public_key}"
-            )
+            return TrustError(f"{link.address} refuses this site: {error.response.text[:200]!r}")
         if error.response.status_code == httpx.codes.UNAUTHORIZED and not ever_connected:
             return MachineError(
                 f"{link.address} refused this site's signature; {_clock_difference(error.response)}"

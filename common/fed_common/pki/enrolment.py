@@ -25,6 +25,8 @@ from fed_common.pki.words import six_words
 from fed_common.signed_fact import signature_of, verify_signature
 from fed_common.signing import SigningKey, VerifyingKey
 
+# Where the desk answers on the public port.
+DESK_PREFIX = "/v1/enrolment/"
 MAX_REQUEST_BYTES = 8192
 SECRET_BYTES = 24
 

@@ -63,6 +63,11 @@ class KeyFolder:
         """Return the pinned certificate of the CA."""
         return self.path / "ca.crt"
 
+    @property
+    def request_file(self) -> Path:
+        """Return the file with the request that waits."""
+        return self.path / "request.json"
+
     def make(self) -> None:
         """Make the keys that stay: the node's and the identity.
 
@@ -92,14 +97,14 @@ class KeyFolder:
             node_key=(self.path / "node.pub").read_text(encoding="ascii").strip(),
         )
         signed = sign_request(request.proven_with(key) if key is not None else request, self.identity)
-        write_atomically(self._request_file, signed)
+        write_atomically(self.request_file, signed)
         return signed
 
     def _kept_request(self, site: SiteName, ca: x509.Certificate, key: Digest | None) -> bytes | None:
         """Return the request that was made before, if it is the one that would be made now."""
-        if not self._request_file.exists() or not self._waiting_key.exists():
+        if not self.request_file.exists() or not self._waiting_key.exists():
             return None
-        kept = self._request_file.read_bytes()
+        kept = self.request_file.read_bytes()
         request = verified_request(kept)
         proven = request.proof == "" if key is None else request.is_proven_with(key)
         return kept if proven and (request.site, request.ca) == (site, fingerprint(ca)) else None
@@ -132,7 +137,7 @@ class KeyFolder:
         write_atomically(self.ca, ca.public_bytes(Encoding.PEM))
         both = certificate.public_bytes(Encoding.PEM) + pem(key, passphrase=self.passphrase)
         write_atomically(self.credentials, both, private=True)
-        self._request_file.unlink()
+        self.request_file.unlink()
         self._waiting_key.unlink()
         return certificate
 
@@ -146,10 +151,6 @@ class KeyFolder:
         if not isinstance(key, EllipticCurvePrivateKey):
             raise TrustError(f"{path}: must be a P-256 private key")
         return key
-
-    @property
-    def _request_file(self) -> Path:
-        return self.path / "request.json"
 
     @property
     def _waiting_key(self) -> Path:

@@ -6,13 +6,12 @@ That state lives in memory: after a crash the sites log in again and the round e
 """
 
 import logging
+import threading
 import time
-from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 from fastapi import FastAPI
 from flwr.app import ConfigRecord, Message, Metadata, RecordDict
@@ -44,16 +43,20 @@ from flwr.superlink.routers.fleet.router import router as fleet_router
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 
-from fed_common.errors import ConfigError, MalformedMessageError
+from fed_common.errors import MalformedMessageError, TrustError
 from fed_common.names import SiteName
+from fed_common.pki.enrolment import node_key_pem
 from fed_common.plans import Phase
+from fed_server.door.door import Door
+from fed_server.door.gate import Fleet
 from fed_server.exchange import Answer, NoAnswer, Question
-from fed_server.flower_link.listener import Gate, TlsFiles, listening, read_node_key
+from fed_server.registry.registry import Registry
 
-__all__ = ["FlowerExchange", "TlsFiles"]
+__all__ = ["FlowerExchange"]
 
 logger = logging.getLogger(__name__)
 
+PUBLIC_PREFIX = "/v1/fleet/"
 POLL_S = 0.05
 # A payload travels in pieces, so that no request is large and a broken transfer goes on where it stopped.
 PIECE_BYTES = 4 << 20
@@ -66,79 +69,119 @@ _MESSAGE_TYPE: dict[Phase, str] = {"train": "train", "evaluate": "evaluate", "st
 
 @dataclass(frozen=True, kw_only=True)
 class FlowerExchange:
-    """Implements `fed_server.exchange.Exchange` for sites that log in over TLS."""
+    """Implements `fed_server.exchange.Exchange` for sites that log in over mutual TLS.
+
+    A site that is enrolled while the exchange is open is known from then on, one that is revoked no longer.
+    """
 
     port: int
     _state: LinkState
-    _nodes: Mapping[SiteName, int]
+    _nodes: "_Nodes"
 
     @classmethod
     @contextmanager
-    def open(
-        cls, address: tuple[str, int], *, tls: TlsFiles, node_keys: Mapping[SiteName, Path]
-    ) -> "Iterator[FlowerExchange]":
-        """Listen at `address` (port 0: any) for the sites whose public node keys are given.
+    def open(cls, door: Door) -> "Iterator[FlowerExchange]":
+        """Let the enrolled sites in by `door`.
 
         Raises:
-            ConfigError: a key or certificate file can't be used.
+            ConfigError: a certificate file can't be used.
             MachineError: the address is in use.
+            TrustError: the register was tampered with.
         """
         _quieten_flower()
-        keys = {site: read_node_key(path) for site, path in node_keys.items()}
         factory = LinkStateFactory(
             FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), ObjectStoreFactory(FLWR_IN_MEMORY_DB_NAME)
         )
         state = factory.state()
-        nodes = {site: _enrol(state, site, key) for site, key in keys.items()}
-        gate = Gate(
+        nodes = _Nodes(state=state, registry=door.registry)
+        fleet = Fleet(
             app=_fleet_service(factory),
+            prefix=PUBLIC_PREFIX,
             key_header=FLEET_HTTP_PUBLIC_KEY_HEADER,
-            enrolled=frozenset(b64encode(key).decode("ascii") for key in keys.values()),
             max_body_bytes=MAX_REQUEST_BYTES,
+            expect=nodes.expect,
         )
-        with listening(gate, address=address, tls=tls) as port:
+        with door.opened(fleet) as port:
             yield cls(port=port, _state=state, _nodes=nodes)
 
     def online(self) -> frozenset[SiteName]:
         """Return the enrolled sites that are connected now; a killed one counts for 20 s more."""
-        return frozenset(self._logins(self._nodes))
+        return frozenset(self._logins(self._nodes.registry.sites()))
 
     def ask(self, question: Question) -> Iterator[Answer | NoAnswer]:
         """Yield exactly one item per site of the question, as they come, within `deadline_s`.
 
         A site that logs in before the deadline, for the first time or again, is asked then; but once the
         others have answered, nobody waits for a site that is away: it would cost every round its deadline.
-
-        Raises:
-            ConfigError: a site of the question is not enrolled.
+        A site that isn't enrolled, or is revoked meanwhile, is out at once, whatever it has sent.
         """
-        if strangers := set(question.sites) - set(self._nodes):
-            raise ConfigError(f"not enrolled: {', '.join(sorted(strangers))}")
-        waiting = {site: self._nodes[site] for site in question.sites}
+        waiting = set(question.sites)
         deadline = time.monotonic() + question.deadline_s
         with _errand(self._state, question, self._nodes) as errand:
             while waiting and (remaining_s := deadline - time.monotonic()) > 0:
+                for site in self._nodes.strangers(waiting):
+                    waiting.discard(site)
+                    yield NoAnswer(site=site, reason="not-enrolled")
                 logins = self._logins(waiting)
                 errand.deliver(logins, ttl_s=remaining_s)
                 for site in logins:
                     if reply := errand.collect(site):
-                        del waiting[site]
+                        waiting.discard(site)
                         yield reply
                 if not self._logins(waiting) and len(waiting) < len(question.sites):
                     break
                 time.sleep(POLL_S)
         online = self.online()
-        for site in waiting:
+        for site in sorted(waiting):
             yield NoAnswer(site=site, reason="late" if site in online else "offline")
 
-    def _logins(self, nodes: Mapping[SiteName, int]) -> dict[SiteName, float]:
-        """Return when each of the `nodes` that are online logged in, in seconds since 1970."""
+    def _logins(self, sites: Collection[SiteName]) -> dict[SiteName, float]:
+        """Return when each of the `sites` that are online logged in, in seconds since 1970."""
+        nodes = self._nodes.ids(sites)
         infos = {info.node_id: info for info in self._state.get_node_info(node_ids=list(nodes.values()))}
         return {
             site: datetime.fromisoformat(infos[node].last_activated_at).timestamp()
             for site, node in nodes.items()
             if infos[node].status == NodeStatus.ONLINE
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Nodes:
+    """Flower's ids of the enrolled sites: one for each node key that was approved."""
+
+    state: LinkState
+    registry: Registry
+    known: dict[bytes, int] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def expect(self, site: SiteName, key: bytes) -> None:
+        """See that Flower knows the site's node key (PEM).
+
+        Raises:
+            TrustError: it is already another site's.
+        """
+        with self.lock:
+            if key not in self.known:
+                try:
+                    self.known[key] = self.state.create_node(
+                        NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, heartbeat_interval=0, name=site
+                    )
+                except ValueError as error:
+                    raise TrustError(f"the node key of {site} is already another site's") from error
+
+    def ids(self, sites: Collection[SiteName]) -> dict[SiteName, int]:
+        """Return the ids of those that have called since they were enrolled."""
+        keys = {site: self._key(site) for site in sites}
+        return {site: self.known[key] for site, key in keys.items() if key in self.known}
+
+    def strangers(self, sites: Collection[SiteName]) -> list[SiteName]:
+        """Return those that aren't enrolled now."""
+        return [site for site in sorted(sites) if self._key(site) == b""]
+
+    def _key(self, site: SiteName) -> bytes:
+        keys = self.registry.standing(site).keys
+        return node_key_pem(keys.node_key) if keys else b""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +192,7 @@ class _Errand:
     run: int
     question: Question
     content: RecordDict
-    nodes: Mapping[SiteName, int]
+    nodes: _Nodes
     # The message that asks a site, and the head of its answer, which Flower hands out once.
     asked: dict[SiteName, Metadata] = field(default_factory=dict)
     announced: dict[SiteName, Message] = field(default_factory=dict)
@@ -171,7 +214,8 @@ class _Errand:
             self.announced.pop(site, None)
 
     def _push(self, site: SiteName, ttl_s: float) -> None:
-        message = make_message(self._metadata(self.nodes[site], ttl_s), self.content)
+        node = self.nodes.ids((site,))[site]
+        message = make_message(self._metadata(node, ttl_s), self.content)
         message.metadata.__dict__["_message_id"] = message.object_id
         objects = get_all_nested_objects(message)
         session = self.state.start_session(self.run)
@@ -238,7 +282,7 @@ class _Errand:
 
 
 @contextmanager
-def _errand(state: LinkState, question: Question, nodes: Mapping[SiteName, int]) -> Iterator[_Errand]:
+def _errand(state: LinkState, question: Question, nodes: _Nodes) -> Iterator[_Errand]:
     run = state.create_run(None, None, None, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, TaskType.SERVER_APP)
     (task,) = state.get_tasks(run_ids=[run])
     state.claim_task(task.task_id)
@@ -283,13 +327,6 @@ def _fleet_service(factory: LinkStateFactory) -> FastAPI:
     service.state.enable_supernode_auth = True
     service.include_router(fleet_router)
     return service
-
-
-def _enrol(state: LinkState, site: SiteName, key: bytes) -> int:
-    try:
-        return state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, heartbeat_interval=0, name=site)
-    except ValueError as error:
-        raise ConfigError(f"site {site}: its node key is already another site's") from error
 
 
 def _quieten_flower() -> None:

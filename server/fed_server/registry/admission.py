@@ -98,19 +98,23 @@ class Admissions:
             return None if _is_known(request, standing) else SiteRequested(entry=entry, request=request)
 
         standing = self.registry.decide(caller, decision)
-        return self.approve(caller, authority) if standing.request and authority else standing
+        return self.approve(caller, authority, words="") if standing.request and authority else standing
 
-    def approve(self, site: SiteName, authority: Authority) -> Standing:
-        """Grant the request that waits.
+    def approve(self, site: SiteName, authority: Authority, *, words: str) -> Standing:
+        """Grant the request that waits, if `words` are what a person there has read; a renewal needs none.
 
         Raises:
-            ConfigError: none does.
-            TrustError: `authority` is another CA than the one that the site has pinned.
+            ConfigError: none waits.
+            TrustError: other words, or `authority` is another CA than the one that the site has pinned.
         """
 
         def decision(standing: Standing, entry: Entry) -> RegistryEvent:
             if standing.request is None:
                 raise ConfigError(f"no request of {site} waits for approval; it is {standing.state}")
+            if standing.keys is None and words.lower().split() != standing.request.words.split():
+                raise TrustError(
+                    f"not the words of {site}'s request: it is another's, or was changed on its way"
+                )
             if fingerprint(authority.certificate) != standing.request.ca:
                 raise TrustError("the request is for another CA")
             certificate = authority.certify_site(site, standing.request.csr)

@@ -52,7 +52,7 @@ def test_a_request_names_the_site_its_keys_and_the_ca_it_trusts(keys: KeyFolder)
 def test_who_changes_anything_breaks_the_proof_and_the_words(keys: KeyFolder) -> None:
     request = verified_request(keys.request(NORTH, CA.certificate, secret=SECRET))
     for changes in ({"site": SOUTH}, {"ca": "0" * 64}, {"csr": "x"}, {"identity": "x"}, {"node_key": "x"}):
-        changed = replace(request, **changes)  # type: ignore[arg-type]
+        changed = replace(request, **changes)
         assert not changed.is_proven_with(proof_key(SECRET))
         assert changed.words != request.words
 

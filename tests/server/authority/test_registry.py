@@ -13,6 +13,7 @@ from tests.authority_samples import authority
 from fed_common.errors import ConfigError, TrustError
 from fed_common.names import SiteName
 from fed_common.pki.certificates import verified_site
+from fed_common.pki.enrolment import verified_request
 from fed_common.pki.key_folder import KeyFolder
 from fed_common.signing import SigningKey
 from fed_server.registry.admission import Admissions
@@ -45,8 +46,9 @@ def new_keys(tmp_path: Path) -> Iterator[KeyFolder]:
 
 def enrol(admissions: Admissions, keys: KeyFolder, site: SiteName = NORTH) -> None:
     secret = admissions.invite(site, ttl_s=DAY_S)
-    admissions.ask(keys.request(site, CA.certificate, secret=secret))
-    admissions.approve(site, CA)
+    raw = keys.request(site, CA.certificate, secret=secret)
+    admissions.ask(raw)
+    admissions.approve(site, CA, words=verified_request(raw).words)
 
 
 def test_a_site_that_was_invited_waits_until_a_person_approves(
@@ -56,7 +58,7 @@ def test_a_site_that_was_invited_waits_until_a_person_approves(
     raw = keys.request(NORTH, CA.certificate, secret=secret)
     assert admissions.ask(raw).state == "waiting"
     assert admissions.ask(raw).certificates == ()
-    granted = admissions.approve(NORTH, CA)
+    granted = admissions.approve(NORTH, CA, words=verified_request(raw).words)
     assert admissions.ask(raw) == granted and granted.state == "enrolled"
     certificate = x509.load_pem_x509_certificate(granted.certificates[0].encode())
     assert verified_site(certificate, ca=CA.certificate) == NORTH
@@ -143,16 +145,29 @@ def test_who_is_enrolled_is_not_invited_again_before_being_revoked(
 
 def test_nothing_is_approved_that_nobody_asked_for(admissions: Admissions) -> None:
     with pytest.raises(ConfigError, match="no request of north waits for approval; it is unknown"):
-        admissions.approve(NORTH, CA)
+        admissions.approve(NORTH, CA, words="")
     with pytest.raises(ConfigError, match="nothing to revoke"):
         admissions.revoke(NORTH, "never seen")
 
 
 def test_another_ca_s_key_can_not_approve(admissions: Admissions, new_keys: Iterator[KeyFolder]) -> None:
     secret = admissions.invite(NORTH, ttl_s=DAY_S)
-    admissions.ask(next(new_keys).request(NORTH, CA.certificate, secret=secret))
+    raw = next(new_keys).request(NORTH, CA.certificate, secret=secret)
+    admissions.ask(raw)
     with pytest.raises(TrustError, match="another CA"):
-        admissions.approve(NORTH, authority())
+        admissions.approve(NORTH, authority(), words=verified_request(raw).words)
+
+
+def test_other_words_than_those_of_the_waiting_request_approve_nothing(
+    admissions: Admissions, new_keys: Iterator[KeyFolder]
+) -> None:
+    # Somebody who stole the invitation was faster; the hospital reads the words of its own request.
+    mine, theirs, secret = next(new_keys), next(new_keys), admissions.invite(NORTH, ttl_s=DAY_S)
+    admissions.ask(theirs.request(NORTH, CA.certificate, secret=secret))
+    words = verified_request(mine.request(NORTH, CA.certificate, secret=secret)).words
+    with pytest.raises(TrustError, match="not the words of north's request"):
+        admissions.approve(NORTH, CA, words=words)
+    assert admissions.registry.standing(NORTH).certificates == ()
 
 
 # Renewal
@@ -182,7 +197,7 @@ def test_without_the_ca_s_key_a_renewal_waits_and_the_old_certificate_counts(
     (keys.path / "tls.key").unlink()
     waiting = admissions.renew(keys.request(NORTH, CA.certificate), NORTH, None)
     assert waiting.request is not None and len(waiting.certificates) == 1
-    assert len(admissions.approve(NORTH, CA).certificates) == 2
+    assert len(admissions.approve(NORTH, CA, words="").certificates) == 2
 
 
 def test_nobody_renews_for_another_nor_changes_keys_on_the_way(

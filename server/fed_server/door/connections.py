@@ -1,0 +1,133 @@
+"""Every open connection, with the certificate it came with: what is revoked is cut, and who dawdles is, too.
+
+uvicorn shows an application no certificate and lets it close no connection, hence this protocol. Tried with
+uvicorn 0.49: `connection_made` comes after the handshake, `app_state` becomes the request's state.
+"""
+
+import asyncio
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+logger = logging.getLogger(__name__)
+
+# The key in a request's state: the caller's certificate as DER, None without one.
+CERTIFICATE = "certificate"
+# From the first byte of a request to its last; a site sends pieces of 4 MB.
+SITE_REQUEST_S, STRANGER_REQUEST_S = 60.0, 10.0
+MAX_PER_SITE, MAX_STRANGERS = 32, 64
+WATCH_S = 1.0
+
+
+@dataclass(frozen=True)
+class Connections:
+    """The open connections of one port; changed by its event loop only."""
+
+    _open: dict["GuardedProtocol", bytes | None] = field(default_factory=dict)
+
+    def protocol(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> "GuardedProtocol":
+        """Return the protocol of a new connection; uvicorn calls this."""
+        return GuardedProtocol(config, server_state, app_state, connections=self)
+
+    def admit(self, protocol: "GuardedProtocol", certificate: bytes | None) -> bool:
+        """Note the connection, unless its caller has too many."""
+        most = MAX_STRANGERS if certificate is None else MAX_PER_SITE
+        if Counter(self._open.values())[certificate] >= most:
+            return False
+        self._open[protocol] = certificate
+        return True
+
+    def forget(self, protocol: "GuardedProtocol") -> None:
+        """Note that the connection is closed."""
+        self._open.pop(protocol, None)
+
+    @contextmanager
+    def watched(self, is_refused: Callable[[bytes], bool]) -> Iterator[None]:
+        """Cut every connection whose certificate is refused, once a second while the context lasts."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(WATCH_S):
+                for protocol, certificate in list(self._open.items()):
+                    if certificate is not None and is_refused(certificate):
+                        logger.warning("a connection was cut: its certificate is no longer in force")
+                        protocol.cut()
+
+        thread = threading.Thread(target=watch, name="revocations", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """HTTP on one connection, which is cut when a request takes too long to come."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        *,
+        connections: Connections,
+    ) -> None:
+        super().__init__(config, server_state, app_state)
+        self._others = connections
+        self._deadline: asyncio.TimerHandle | None = None
+        self._limit_s = STRANGER_REQUEST_S
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the certificate from the finished handshake."""
+        certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        self.app_state = {**self.app_state, CERTIFICATE: certificate}
+        super().connection_made(transport)
+        if not self._others.admit(self, certificate):
+            transport.abort()
+            return
+        self._limit_s = STRANGER_REQUEST_S if certificate is None else SITE_REQUEST_S
+        self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._others.forget(self)
+        self._request_is_here()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """Start the clock, unless it runs since the connection was made."""
+        super().on_message_begin()
+        if self._deadline is None:
+            self._expect_request()
+
+    def on_message_complete(self) -> None:
+        """Stop the clock."""
+        super().on_message_complete()
+        self._request_is_here()
+
+    def cut(self) -> None:
+        """Close the connection at once; from any thread."""
+        self.loop.call_soon_threadsafe(self.transport.abort)
+
+    def _expect_request(self) -> None:
+        self._deadline = self.loop.call_later(self._limit_s, self.transport.abort)
+
+    def _request_is_here(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

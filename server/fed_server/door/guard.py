@@ -1,0 +1,41 @@
+"""Says whose certificate a connection has, anew at every request: a revocation counts from the next on."""
+
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from fed_common.errors import TrustError
+from fed_common.pki.certificates import verified_site
+from fed_server.registry.registry import Registry
+from fed_server.registry.standing import Standing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guard:
+    """Knows the CA, and which of its certificates the register has in force."""
+
+    registry: Registry
+    ca: x509.Certificate
+
+    def caller(self, certificate: bytes) -> Standing:
+        """Return where the site stands that showed `certificate` (DER).
+
+        Raises:
+            TrustError: it stands for no enrolled site; the text may be told to the caller.
+        """
+        shown = x509.load_der_x509_certificate(certificate)
+        site = verified_site(shown, ca=self.ca)
+        standing = self.registry.standing(site)
+        if shown.public_bytes(Encoding.PEM).decode("ascii") not in standing.certificates:
+            why = "was revoked" if standing.state == "revoked" else "is no longer in force"
+            raise TrustError(f"the certificate of {site} {why}; see the coordinator")
+        return standing
+
+    def refuses(self, certificate: bytes) -> bool:
+        """Tell whether `caller` would."""
+        try:
+            self.caller(certificate)
+        except TrustError:
+            return True
+        return False
