@@ -1,4 +1,7 @@
-"""Calls the coordinator as the daemon will, without logging in: address, certificate and clock."""
+"""Calls the coordinator as the daemon will, without logging in: certificates, address and clock.
+
+The site's own certificate comes first: of one that it refuses, a server says nothing but closes the line.
+"""
 
 import socket
 import ssl
@@ -12,6 +15,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from fed_client.doctor.check import Check, failed
+from fed_client.enrolment.renewal import is_due
 from fed_client.flower_link import FlowerLink
 from fed_common.errors import FedError
 
@@ -24,14 +28,15 @@ RENEW_BEFORE = timedelta(days=14)
 def check_server(link: FlowerLink) -> Iterator[Check]:
     """Yield whether the server can be reached, is the consortium's, and has the same time.
 
-    Whether it knows this site's node key shows at `fed-client start`: to ask would end the login of a
-    daemon that is running.
+    Whether it has this site in force shows at `fed-client start`: to ask would end the login of a daemon
+    that is running.
     """
     try:
         link.read_node_key()
+        yield _own(link.check_certificate())
         context = link.tls_context()
     except FedError as error:
-        yield failed("keys", error, advice="make keys with `fed-client keys`; ask the coordinator for ca.crt")
+        yield failed("keys", error, advice="`fed-client enroll` makes keys and has them certified")
         return
     try:
         certificate, date = _greet(link, context)
@@ -54,6 +59,15 @@ def check_server(link: FlowerLink) -> Iterator[Check]:
     yield Check(subject="server", status="ok", found=f"{link.address} answers with TLS 1.3")
     yield _certificate(certificate)
     yield _clock(date)
+
+
+def _own(certificate: x509.Certificate) -> Check:
+    left = certificate.not_valid_after_utc - datetime.now(UTC)
+    found = f"this site's certificate is valid for {left.days} more days"
+    if is_due(certificate, datetime.now(UTC) - timedelta(days=1)):
+        advice = "the daemon renews it while it runs; see its log, and whether the coordinator approves"
+        return Check(subject="own certificate", status="warning", found=found, advice=advice)
+    return Check(subject="own certificate", status="ok", found=found)
 
 
 def _greet(link: FlowerLink, context: ssl.SSLContext) -> tuple[x509.Certificate, str]:
