@@ -50,7 +50,7 @@ class Courier:
             if answer.site in heard:
                 continue
             heard.add(answer.site)
-            match screen_step(answer, statement, coordinator.site_keys[answer.site]):
+            match screen_step(answer, statement, coordinator.site_keys.get(answer.site)):
                 case SiteFailure() as failure:
                     self.fail(failure)
                 case bytes() as told:
@@ -70,13 +70,15 @@ class Courier:
 
 
 def screen_step(
-    answer: Answer | NoAnswer, statement: StepStatement, key: VerifyingKey
+    answer: Answer | NoAnswer, statement: StepStatement, key: VerifyingKey | None
 ) -> bytes | SiteFailure:
     """Return what a site told in this very step, or why it is left out."""
     match answer:
         case NoAnswer(site=site, reason=reason):
             return SiteFailure(site=site, code=reason)
         case Answer(site=site, payload=payload):
+            if key is None:
+                return SiteFailure(site=site, code="not-enrolled")
             try:
                 told, body = unseal(payload, StepAnswer, key)
             except TrustError as error:

@@ -5,7 +5,8 @@ A request is answered in this order, under the lock of the site's file:
 1. it is for this federation and this CA, and its sender holds the keys that it names;
 2. the same request again is a question whether it was granted, and changes nothing;
 3. an invitation is open: not answered yet, not expired, not tried too often;
-4. its sender knows the secret; who doesn't costs the invitation a try.
+4. its sender knows the secret; who doesn't costs the invitation a try;
+5. its keys are no other site's: nobody counts twice.
 """
 
 import os
@@ -73,6 +74,7 @@ class Admissions:
                 raise TrustError(f"no invitation is open for {request.site}: used, expired, or never made")
             if not request.is_proven_with(invitation.proof_key):  # 4
                 return InvitationTried(entry=entry)
+            self._refuse_keys_in_use(request)  # 5
             return SiteRequested(entry=entry, request=request)
 
         standing = self.registry.decide(request.site, decision)
@@ -140,6 +142,13 @@ class Admissions:
 
         return self.registry.decide(site, decision)
 
+    def _refuse_keys_in_use(self, request: EnrolmentRequest) -> None:
+        for site in self.registry.sites():
+            standing = self.registry.standing(site)
+            for other in (standing.keys, standing.request):
+                if site != request.site and other is not None and _share_a_key(request, other):
+                    raise TrustError(f"the identity or node key of {request.site} is already another site's")
+
     def _for_us(self, raw: bytes) -> EnrolmentRequest:
         request = verified_request(raw)
         if (request.federation, request.ca) != (federation_of(self.ca), fingerprint(self.ca)):
@@ -151,6 +160,10 @@ class Admissions:
 
 def _is_known(request: EnrolmentRequest, standing: Standing) -> bool:
     return request.digest == standing.granted or request == standing.request
+
+
+def _share_a_key(one: EnrolmentRequest, other: EnrolmentRequest) -> bool:
+    return one.identity == other.identity or one.node_key.split()[:2] == other.node_key.split()[:2]
 
 
 def _same_keys(request: EnrolmentRequest, approved: EnrolmentRequest) -> bool:

@@ -25,7 +25,8 @@ State = Literal["unknown", "invited", "waiting", "enrolled", "revoked"]
 class Standing:
     """What is in force for a site; `keys` are those of the granted request, `certificates` PEM, newest last.
 
-    `request` waits for approval; `granted` is the digest of the last one that was granted.
+    `request` waits for approval; `granted` is the digest of the last one that was granted. `identity` is the
+    key that was approved last (PEM), also of a site that was revoked since: its earlier answers stay its own.
     """
 
     site: SiteName
@@ -33,6 +34,7 @@ class Standing:
     tries: int = 0
     request: EnrolmentRequest | None = None
     keys: EnrolmentRequest | None = None
+    identity: str | None = None
     granted: Digest | None = None
     certificates: tuple[str, ...] = ()
     revoked: str | None = None
@@ -68,9 +70,10 @@ class Standing:
                     self,
                     request=None,
                     keys=self.request,
+                    identity=self.request.identity if self.request else None,
                     granted=event.request,
                     certificates=certificates,
                     revoked=None,
                 )
             case SiteRevoked():
-                return Standing(site=self.site, revoked=event.reason)
+                return Standing(site=self.site, identity=self.identity, revoked=event.reason)
