@@ -20,7 +20,7 @@ from tests.fakes import (
 
 from fed_common import checkpoint as checkpoints
 from fed_common.checkpoint import Checkpoint
-from fed_common.messages import PlanStatement, unseal
+from fed_common.messages import PlanStatement, is_step, unseal
 from fed_common.names import RunId, SiteName
 from fed_common.proposal import EvaluationTable, PrivacyTable
 from fed_common.test_set import TestSet
@@ -79,6 +79,8 @@ class Run:
             return federation.run()
         finally:
             for question in exchange.questions:
+                if is_step(question.payload):
+                    continue  # its session is another one each time
                 statement, _ = unseal(question.payload, PlanStatement, COORDINATOR_SIGNS)
                 key = (question.round, question.phase)
                 self.questions.setdefault(key, set()).add(statement.plan.digest)

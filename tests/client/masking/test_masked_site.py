@@ -249,6 +249,31 @@ def test_an_update_is_masked_once_whatever_becomes_of_the_round(tmp_path: Path) 
         assert [len(site.ledger.events) for site in sites.values()] == [1, 1, 1]
 
 
+def test_a_second_unmask_is_refused_for_whatever_list(tmp_path: Path) -> None:
+    """Fault 80; with the same question again, as after a broken line, come the same bytes."""
+    with three_sites(tmp_path, KNOWING) as sites:
+        asked: list[bytes] = []
+
+        def north(message: bytes) -> bytes:
+            asked.append(message)
+            return sites[NORTH].answer(message)
+
+        exchange = {NORTH: north, EAST: sites[EAST].answer, SOUTH: sites[SOUTH].answer}
+        outcome = run_masked_round(
+            PLAN,
+            parameter_bytes(FIRST_P),
+            coordinator=coordinator(exchange),
+            check=lambda reply: reply,
+            on_reply=lambda _: None,
+        )
+        assert outcome.result is not None
+        statement, body = unseal(asked[-1], StepStatement, COORDINATOR_KEY.verifying_key)
+        assert statement.step == "unmask" and code_of(sites[NORTH].answer(asked[-1])) is None
+        for again in ("confirm", "unmask"):
+            repeated = step(again, session=statement.session, body=body)
+            assert code_of(sites[NORTH].answer(repeated)) == "masking-refused"
+
+
 def test_of_a_masked_update_nothing_is_left_on_disk(tmp_path: Path) -> None:
     with three_sites(tmp_path, KNOWING) as sites:
         kept = AnswerStore(tmp_path / NORTH / "answers" / "unmasked")
