@@ -16,7 +16,10 @@ from fed_common.errors import PrivacyError
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedSums:
-    """What makes a sum hide a site: its plan is masked, and so many sites, it included, keep their noise."""
+    """What makes a sum hide a site: its plan is masked, and so many sites, it included, keep their noise.
+
+    Their noises are of one size in the sum: a site divides its own by its size class, which is its weight.
+    """
 
     honest_sites: int
     steps_per_round: int
@@ -43,18 +46,25 @@ def claims(
     accountants: Sequence[Accountant],
     *,
     masked: MaskedSums | None = None,
+    apart: Sequence[Spend] = (),
 ) -> tuple[Claim, ...]:
-    """Return the claim against everybody, and the one against the coordinator alone where it holds."""
+    """Return the claim against everybody, and the one against the coordinator alone where it holds.
+
+    Masks are about `spends`; what a site releases `apart` from them, such as counts, is seen as it is.
+    """
     own = Claim(
         adversary="everybody else together, the coordinator and all other sites",
-        epsilon=charged_epsilon(spends, delta, accountants),
+        epsilon=charged_epsilon((*spends, *apart), delta, accountants),
         delta=delta,
     )
     if masked is None or masked.steps_per_round > 1:
         return (own,)
     alone = Claim(
-        adversary=f"the coordinator alone, while {masked.honest_sites} sites, this one included, are honest",
-        epsilon=charged_epsilon(seen_in_sums(spends, masked.honest_sites), delta, accountants),
+        adversary=(
+            f"the coordinator alone, while {masked.honest_sites} sites, this one included, are honest "
+            "and work with the terms asked for"
+        ),
+        epsilon=charged_epsilon((*seen_in_sums(spends, masked.honest_sites), *apart), delta, accountants),
         delta=delta,
     )
     return (own, alone)

@@ -218,6 +218,7 @@ def _header(event: RunStarted) -> str:
         f"{event.run}  {event.task.name}  {len(event.sites)} sites  {event.rounds} rounds  "
         f"noise {event.terms.dp.noise_multiplier:.3f}  "
         f"epsilon at most {event.epsilon:g} at delta {event.delta:g} per patient"
+        f"{'  masked sums' if event.masked else ''}"
     )
 
 

@@ -151,6 +151,7 @@ class Federation:
             epsilon=settings.privacy.epsilon,
             delta=settings.privacy.delta,
             masked=settings.masked,
+            alone=settings.claim_alone(),
         )
         first_P = initial_parameters(settings.model, seed=settings.training.seed)
         self._tell(started)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fed_common import canonical
+from fed_common.adversaries import Claim
 from fed_common.audit import Release
 from fed_common.errors import MalformedMessageError
 from fed_common.files import append_durably
@@ -26,7 +27,10 @@ from fed_common.tightening import Tightened
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted:
-    """A new run with all that decides what it computes."""
+    """A new run with all that decides what it computes.
+
+    `alone` is the claim against the coordinator alone, where masks allow one (`fed_common.adversaries`).
+    """
 
     run: RunId
     name: str
@@ -40,6 +44,7 @@ class RunStarted:
     epsilon: float
     delta: float
     masked: bool = False
+    alone: Claim | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

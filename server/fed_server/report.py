@@ -35,6 +35,7 @@ from fed_server.journal import (
     SiteAnswered,
     SiteFailed,
     StatisticsGathered,
+    SumAbandoned,
     WaitingForSites,
 )
 
@@ -78,6 +79,7 @@ class _RoundRow:
     state: str
     attempts: int
     published: RoundPublished | None
+    abandoned: str
     answered: tuple[SiteName, ...]
     failures: Mapping[SiteFailed, int]
 
@@ -166,8 +168,10 @@ class _Story:
             for e in self.events
             if isinstance(e, SiteAnswered) and (e.round, e.phase) == (number, "train")
         }
+        broken = [e.reason for e in self.events if isinstance(e, SumAbandoned) and e.round == number]
         return _RoundRow(
             number=number,
+            abandoned=broken[-1] if broken else "",
             state="published" if number <= self.last_round else "not published",
             attempts=max(asked, default=0),
             published=published,

@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fed_common import canonical
+from fed_common.accounting import PldAccountant
+from fed_common.adversaries import Claim, MaskedSums, claims
 from fed_common.config import ConfigTable
 from fed_common.errors import ConfigError
-from fed_common.masking.terms import MIN_MEMBERS
+from fed_common.masking.terms import MIN_MEMBERS, fewest_summed
 from fed_common.models import ModelSpec, spec_for
 from fed_common.names import Digest
 from fed_common.plans import MAX_VIEWS, DpTerms, EvaluationTerms, SiteTerms, StatisticsTerms, TrainTerms
@@ -89,6 +91,22 @@ class RunSettings:
     def masked(self) -> bool:
         """Tell whether updates are masked."""
         return self.aggregation.masks(len(self.cohort))
+
+    def claim_alone(self) -> Claim | None:
+        """Return the claim against the coordinator alone, None where it is no other than that against all.
+
+        Raises:
+            ConfigError: no noise keeps the run within its epsilon.
+        """
+        if not self.masked:
+            return None
+        proposal = self.proposal
+        training, *counts = proposal.spends(proposal.noise_multiplier())
+        sums = MaskedSums(
+            honest_sites=fewest_summed(len(self.cohort)), steps_per_round=self.training.steps_per_round
+        )
+        claimed = claims([training], self.privacy.delta, (PldAccountant(),), masked=sums, apart=counts)
+        return claimed[1] if len(claimed) > 1 else None
 
     @property
     def quorum_in_force(self) -> QuorumTable:

@@ -25,7 +25,7 @@ from tests.server.journal_samples import (
 
 from fed_common.errors import MachineError
 from fed_server.console import ConsoleObserver, JsonObserver
-from fed_server.journal import Journal, PhaseAsked, RunEvent, RunResumed, SiteAnswered
+from fed_server.journal import Journal, PhaseAsked, RunEvent, RunResumed, SiteAnswered, SumAbandoned
 
 
 def shown(events: Iterable[RunEvent], *, past: Sequence[RunEvent] = (), terminal: bool = False) -> str:
@@ -154,3 +154,12 @@ def test_a_reader_that_went_away_is_the_operators_matter() -> None:
 
     with pytest.raises(MachineError, match="Broken pipe"):
         JsonObserver(Gone())(STARTED)
+
+
+def test_a_masked_run_and_an_abandoned_sum_are_told() -> None:
+    text = shown(
+        [replace(STARTED, masked=True), SumAbandoned(round=3, reason="2 sites masked their updates")]
+    )
+    assert "per patient  masked sums" in text
+    assert "round 3: abandoned, 2 sites masked their updates" in text
+    assert "masked" not in shown([STARTED])

@@ -29,10 +29,11 @@ from tests.server.journal_samples import (
 )
 from tests.server.page import Reader, drawings_of
 
+from fed_common.adversaries import Claim
 from fed_common.errors import MachineError
 from fed_common.reference import Reference, References
 from fed_server.charts import exactly
-from fed_server.journal import PhaseAsked, RoundPublished, RunEvent, RunResumed
+from fed_server.journal import PhaseAsked, RoundPublished, RunEvent, RunResumed, SumAbandoned
 from fed_server.report import render_report, write_report
 
 
@@ -248,3 +249,18 @@ def test_a_disk_that_refuses_is_the_operators_matter(tmp_path: Path) -> None:
 
     with pytest.raises(MachineError, match="can't be written"):
         write_report(tmp_path / "file" / "report.html", list(usual_rounds(1, 1)), None)
+
+
+def test_a_masked_run_says_so_and_why_a_round_changed_nothing() -> None:
+    alone = Claim(adversary="the coordinator alone, while 4 sites are honest", epsilon=1.75, delta=1e-5)
+    events = [
+        replace(STARTED, masked=True, alone=alone),
+        PhaseAsked(round=1, phase="train", attempt=1),
+        SumAbandoned(round=1, reason="3 sites confirmed the survivors, 4 must have"),
+        replace(published(1), sites=()),
+    ]
+    text = text_of(events)
+    assert "of each round the coordinator saw their sum, of no site its update." in text
+    assert "Against the coordinator alone, while 4 sites are honest, it is 1.750 at delta 1e-05." in text
+    assert "The model stayed as it was: 3 sites confirmed the survivors, 4 must have" in text
+    assert "under masks" not in finished_text()

@@ -10,7 +10,7 @@ from fed_common.accounting import Spend, gaussian_noise
 from fed_common.errors import ConfigError
 from fed_common.plans import SiteTerms, StatisticsTerms
 from fed_common.proposal import EvaluationTable, PrivacyTable, StatisticsTable
-from fed_server.settings import QuorumTable, RunSettings, TrainingTable
+from fed_server.settings import AggregationTable, QuorumTable, RunSettings, TrainingTable
 
 TRAINING = TrainingTable(rounds=5, steps_per_round=4, learning_rate=0.1)
 SETTINGS = RunSettings(
@@ -107,3 +107,18 @@ def test_what_changes_the_result_changes_the_digest(changed: RunSettings) -> Non
 
 def test_waiting_longer_does_not_make_another_run() -> None:
     assert replace(SETTINGS, quorum=QuorumTable(sites=3, deadline_s=1.0)).digest == SETTINGS.digest
+
+
+def test_the_coordinator_alone_learns_less_only_with_masks_and_one_step_a_round() -> None:
+    one_step = TRAINING.model_copy(update={"steps_per_round": 1})
+    assert SETTINGS.masked and SETTINGS.claim_alone() is None  # four steps
+    alone = replace(SETTINGS, training=one_step).claim_alone()
+    assert alone is not None and "3 sites" in alone.adversary
+    noise = replace(SETTINGS, training=one_step).train_terms().dp.noise_multiplier
+    seen = [
+        Spend(noise_multiplier=noise * 3**0.5, sampling_rate=1.0, steps=5),
+        Spend(noise_multiplier=8.0, sampling_rate=1.0, steps=3),  # counts aren't masked
+    ]
+    assert alone.epsilon == pytest.approx(PrvAccountant().epsilon(seen, 1e-5), abs=0.05)
+    plain = replace(SETTINGS, training=one_step, aggregation=AggregationTable(masked=False))
+    assert plain.claim_alone() is None

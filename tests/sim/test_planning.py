@@ -19,7 +19,7 @@ PROPOSAL = Proposal(
     privacy=PrivacyTable(epsilon=8.0, sampling_rate=0.1, noise_multiplier=2.0, max_images_per_patient=2),
     evaluation=EvaluationTable(every=40, noise_multiplier=8.0),
 )
-SIZES = {"north": 400, "south": 20_000}
+SIZES = {"north": 400, "east": 400, "west": 400, "south": 20_000}
 
 
 def spends(*, noise: float, counts: float, draws: int = 1) -> list[Spend]:
@@ -33,16 +33,21 @@ def test_a_plan_tells_whom_it_protects_how_well() -> None:
     pld = PldAccountant()
     assert own.epsilon == made.cost.epsilon
     assert own.epsilon == pytest.approx(pld.epsilon(spends(noise=2.0, counts=8.0), 1e-5), abs=0.02)
-    seen = spends(noise=2.0 * 2**0.5, counts=8.0 * 2**0.5)
+    seen = spends(noise=2.0 * 3**0.5, counts=8.0)  # of four sites three may survive; counts aren't masked
     assert alone.epsilon == pytest.approx(pld.epsilon(seen, 1e-5), abs=0.02)
     assert made.drawn_singly == pld.epsilon(spends(noise=2.0, counts=8.0, draws=2), 1e-5) > own.epsilon
-    assert [site.divisor for site in made.sites] == [40.0, 2000.0]
-    assert [site.largest_delta for site in made.sites] == [1e-5, 5e-6]
+    assert [site.divisor for site in made.sites] == [40.0, 40.0, 40.0, 2000.0]
+    assert [site.largest_delta for site in made.sites] == [1e-5, 1e-5, 1e-5, 5e-6]
 
 
 def test_several_steps_per_round_leave_one_claim() -> None:
     several = replace(PROPOSAL, schedule=ScheduleTable(rounds=20, steps_per_round=2))
     assert len(make_plan(several, SIZES, budget=8.0).claims_if_masked) == 1
+
+
+def test_two_sites_leave_one_claim() -> None:
+    two = {name: SIZES[name] for name in ("north", "south")}
+    assert len(make_plan(PROPOSAL, two, budget=8.0).claims_if_masked) == 1
 
 
 def test_options_replace_what_a_file_says() -> None:

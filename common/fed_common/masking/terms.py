@@ -18,6 +18,11 @@ def threshold_of(members: int) -> int:
     return 2 * members // 3 + 1
 
 
+def fewest_summed(members: int) -> int:
+    """Return of how many of so many sites a sum is at least, whoever drops out."""
+    return max(MIN_MEMBERS, threshold_of(members))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Member:
     """A site and the raw identity key, in hexadecimal, that vouches for its session keys."""

@@ -133,7 +133,10 @@ def _table(made: Plan) -> Table:
     for claim in made.claims_if_masked:
         table.add_row(f"epsilon against {claim.adversary}", f"{claim.epsilon:.3f}{_condition(claim, made)}")
     if len(made.claims_if_masked) == 1:
-        table.add_row("epsilon against the coordinator alone", "the same: masks need one step per round")
+        table.add_row(
+            "epsilon against the coordinator alone",
+            "the same: less only with masks, from three sites and with one step per round",
+        )
     table.add_row(
         f"were images drawn singly: epsilon of a patient of {made.max_images_per_patient}",
         f"{made.drawn_singly:.3f}",

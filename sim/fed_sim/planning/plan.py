@@ -7,6 +7,7 @@ from fed_client.opening import ACCOUNTANTS
 from fed_common.accounting import PldAccountant
 from fed_common.adversaries import Claim, MaskedSums, claims
 from fed_common.budget import Budget
+from fed_common.masking.terms import MIN_MEMBERS, fewest_summed
 from fed_common.planning import Cost, Outlook, cost_of, outlook
 from fed_common.proposal import Proposal
 
@@ -46,8 +47,7 @@ def make_plan(proposal: Proposal, sizes: Mapping[str, int], *, budget: float) ->
     """
     noise, privacy = proposal.noise_multiplier(), proposal.privacy
     whole = Budget(epsilon=budget, delta=privacy.delta, accountants=ACCOUNTANTS)
-    spends = proposal.spends(noise)
-    masked = MaskedSums(honest_sites=len(sizes), steps_per_round=proposal.schedule.steps_per_round)
+    training, *counts = proposal.spends(noise)
     singly = replace(proposal.training(noise), draws_per_patient=privacy.max_images_per_patient)
     return Plan(
         cost=cost_of(proposal, noise, whole),
@@ -61,8 +61,18 @@ def make_plan(proposal: Proposal, sizes: Mapping[str, int], *, budget: float) ->
             )
             for name, size in sizes.items()
         ),
-        claims_if_masked=claims(spends, privacy.delta, ACCOUNTANTS, masked=masked),
+        claims_if_masked=claims(
+            [training], privacy.delta, ACCOUNTANTS, masked=_masked(proposal, len(sizes)), apart=counts
+        ),
         max_images_per_patient=privacy.max_images_per_patient,
-        drawn_singly=PldAccountant().epsilon([singly, *spends[1:]], privacy.delta),
+        drawn_singly=PldAccountant().epsilon([singly, *counts], privacy.delta),
         accountants=tuple(accountant.name for accountant in ACCOUNTANTS),
+    )
+
+
+def _masked(proposal: Proposal, num_sites: int) -> MaskedSums | None:
+    if num_sites < MIN_MEMBERS:
+        return None
+    return MaskedSums(
+        honest_sites=fewest_summed(num_sites), steps_per_round=proposal.schedule.steps_per_round
     )
