@@ -253,7 +253,7 @@ def test_a_disk_that_refuses_is_the_operators_matter(tmp_path: Path) -> None:
 
 def test_a_masked_run_says_so_and_why_a_round_changed_nothing() -> None:
     alone = Claim(adversary="the coordinator alone, while 4 sites are honest", epsilon=1.75, delta=1e-5)
-    events = [
+    events: list[RunEvent] = [
         replace(STARTED, masked=True, alone=alone),
         PhaseAsked(round=1, phase="train", attempt=1),
         SumAbandoned(round=1, reason="3 sites confirmed the survivors, 4 must have"),
