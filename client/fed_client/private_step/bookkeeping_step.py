@@ -73,7 +73,7 @@ class BookkeepingStep:
             self._add_clipped(batch.only(finite_S), total_P, clip_norm, weights)
             return
         factors_S = (clip_norm * (1 - _ROUNDING) / squared_S.sqrt()).clamp(max=1)
-        factors_S = factors_S.to(self._device, torch.float32)
+        factors_S = factors_S.to(self._device, batch.images_NCHW.dtype)
         for layer, place in self._places.items():
             start = place.start
             for part in gradients.pop(layer):  # its memory makes room for the sum

@@ -54,7 +54,7 @@ class OpacusStep:
         parameters = list(self._model.parameters())
         gradients_NP = torch.cat([parameter.grad_sample.flatten(1).cpu() for parameter in parameters], dim=1)
         self._model.zero_grad(set_to_none=True)
-        sums_SP = torch.zeros(batch.num_patients, gradients_NP.shape[1])
+        sums_SP = gradients_NP.new_zeros(batch.num_patients, gradients_NP.shape[1])
         sums_SP.index_add_(0, batch.owner_N, gradients_NP)
         counts_S = torch.bincount(batch.owner_N, minlength=batch.num_patients)
         return sums_SP / counts_S[:, None]
