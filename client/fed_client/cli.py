@@ -57,6 +57,7 @@ def start(config: ConfigOption = Path("site.toml")) -> None:
         ca=settings.ca,
         node_key=settings.node_key,
         state=settings.state / "link",
+        passphrase=settings.passphrase,
     )
     stop = threading.Event()
     renewal = Renewal(site=settings.name, link=link)

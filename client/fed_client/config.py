@@ -16,7 +16,7 @@ from fed_client.policy import SitePolicy
 from fed_client.signed_policy import PolicyStatement, PolicyTerms, signature_file, verified_policy
 from fed_common.config import ConfigTable, load_config
 from fed_common.names import SiteName, site_name
-from fed_common.signing import VerifyingKey
+from fed_common.signing import SigningKey, VerifyingKey, refuse_shared_key_file
 from fed_common.task import Task, load_task
 
 
@@ -27,6 +27,7 @@ class _SiteTable(ConfigTable):
     officer: Path
     state: Path
     witness: Path
+    passphrase_file: Path | None = None
 
 
 class _ServerTable(ConfigTable):
@@ -104,6 +105,28 @@ class SiteConfig:
     terms: PolicyTerms
     signature: Path
     pacs: PacsTable | None
+    passphrase_file: Path | None = None
+
+    @property
+    def passphrase(self) -> bytes | None:
+        """Return what the site's private keys are encrypted with, None where they aren't.
+
+        Raises:
+            TrustError: its file is missing, or open to others.
+        """
+        if self.passphrase_file is None:
+            return None
+        refuse_shared_key_file(self.passphrase_file)
+        return self.passphrase_file.read_bytes().rstrip(b"\r\n")
+
+    @property
+    def signing_key(self) -> SigningKey:
+        """Return the site's identity.
+
+        Raises:
+            TrustError: its file can't be used, or wants another passphrase.
+        """
+        return SigningKey.load(self.identity, passphrase=self.passphrase)
 
     @property
     def policy(self) -> SitePolicy:
@@ -179,4 +202,5 @@ def read_site_config(path: Path) -> SiteConfig:
         ),
         signature=signature_file(path),
         pacs=file.pacs,
+        passphrase_file=here / file.site.passphrase_file if file.site.passphrase_file else None,
     )

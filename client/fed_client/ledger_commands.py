@@ -29,7 +29,7 @@ from fed_common.ledger_record import LedgerHead, LedgerOpening, LedgerRecord, re
 from fed_common.ledger_reset import reset_ledger, sign_reset
 from fed_common.messages import PrivacyStatement
 from fed_common.names import Digest
-from fed_common.signing import SigningKey, VerifyingKey
+from fed_common.signing import VerifyingKey
 
 app = typer.Typer(
     name="ledger",
@@ -102,7 +102,7 @@ def export(
     raw = export_ledger(
         lines,
         site=settings.name,
-        key=SigningKey.load(settings.identity),
+        key=settings.signing_key,
         policy=settings.policy,
         accountants=ACCOUNTANTS,
     )
@@ -136,7 +136,7 @@ def reset(
     replaces = _head(head) if head else _last_known(settings)
     opening = sign_reset(officer, site=settings.name, replaces=replaces, reason=reason)
     countersignature_of(settings).forget()  # first: kept, it would refuse the new ledger after a crash
-    key_of_site = SigningKey.load(settings.identity)
+    key_of_site = settings.signing_key
     reset_ledger(settings.ledger, opening, witness=settings.witness, key=key_of_site)
     typer.echo(_reset(opening))
 
@@ -179,7 +179,7 @@ def _tell_officers_words(record: LedgerRecord) -> None:
 
 
 def _record(settings: SiteConfig) -> LedgerRecord:
-    return LedgerRecord.read(settings.ledger, SigningKey.load(settings.identity).verifying_key)
+    return LedgerRecord.read(settings.ledger, settings.signing_key.verifying_key)
 
 
 def _table(runs: list[RunSpending], *, title: str) -> Table:

@@ -16,7 +16,6 @@ from fed_common.budget import MANY
 from fed_common.ledger_record import LedgerRecord, weakest
 from fed_common.planning import Cost, Outlook, cost_of, outlook
 from fed_common.proposal import load_proposal
-from fed_common.signing import SigningKey
 
 
 def plan(
@@ -28,7 +27,7 @@ def plan(
 ) -> None:
     """Show what a proposed run would cost and leave of the budget; nothing is charged."""
     settings = read_site_config(config)
-    record = LedgerRecord.read(settings.ledger, SigningKey.load(settings.identity).verifying_key)
+    record = LedgerRecord.read(settings.ledger, settings.signing_key.verifying_key)
     proposal, _ = load_proposal(federation)
     noise = proposal.noise_multiplier()
     budget = settings.policy.budget(ACCOUNTANTS)

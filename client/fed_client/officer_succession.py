@@ -27,7 +27,7 @@ def hand_over(config: SiteConfig, successor: VerifyingKey, *, by: SigningKey | N
         PrivacyError: `by` isn't the officer's whom the site knows, or there is none, or no reason is given.
         MachineError: a daemon holds the ledger, or a file can't be written.
     """
-    record = LedgerRecord.read(config.ledger, SigningKey.load(config.identity).verifying_key)
+    record = LedgerRecord.read(config.ledger, config.signing_key.verifying_key)
     known = known_officer(config.state)
     before = record.officer or (known.officer if known else None)
     if before is None:
@@ -63,7 +63,7 @@ def _write_down(config: SiteConfig, succession: Succession, *, by: SigningKey | 
     with PrivacyLedger.held(
         config.ledger,
         witness=config.witness,
-        key=SigningKey.load(config.identity),
+        key=config.signing_key,
         subject=LedgerSubject(
             site=config.name,
             dataset=Digest("unknown"),  # of a torn line, should there be one

@@ -26,7 +26,7 @@ from fed_common.ledger import LedgerSubject, PrivacyLedger
 from fed_common.machine import settle_in
 from fed_common.models import spec_for
 from fed_common.randomness import Randomness, SystemRandomness
-from fed_common.signing import SigningKey, VerifyingKey
+from fed_common.signing import VerifyingKey
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def opened_site(
     refuse_unsafe(spec_for(config.task), several_labels=config.task.multi_label, make_step=make_step)
     identity = SiteIdentity(
         name=config.name,
-        key=SigningKey.load(config.identity),
+        key=config.signing_key,
         coordinator=VerifyingKey.load(config.coordinator),
     )
     officer = VerifyingKey.load(config.officer).fingerprint
@@ -103,7 +103,7 @@ def open_registered(config: SiteConfig, *, on_image: Progress | None = None) -> 
         DataError: the version isn't what site.toml asks for; see also `register`.
     """
     secret = site_secret(config.state)
-    version = latest_version(config.datasets, SigningKey.load(config.identity).verifying_key)
+    version = latest_version(config.datasets, config.signing_key.verifying_key)
     if version is None:
         version = register_configured(config, on_image=on_image)
     differs = differences(version, config.source, config.task)
@@ -140,7 +140,7 @@ def site_keys(config: SiteConfig) -> SiteKeys:
     Raises:
         TrustError: a key is missing or open to others.
     """
-    return SiteKeys(identity=SigningKey.load(config.identity), secret=site_secret(config.state))
+    return SiteKeys(identity=config.signing_key, secret=site_secret(config.state))
 
 
 def _tell(version: Version) -> None:

@@ -91,7 +91,7 @@ def sign_site_file(config: Path, key: Path) -> SiteConfig:
     settings, officer = read_site_config(config), officer_key(key)
     if VerifyingKey.load(settings.officer).fingerprint != officer.verifying_key.fingerprint:
         raise PrivacyError(f"the key is not the one of {settings.officer}, which site.toml names")
-    record = LedgerRecord.read(settings.ledger, SigningKey.load(settings.identity).verifying_key)
+    record = LedgerRecord.read(settings.ledger, settings.signing_key.verifying_key)
     place = Place(
         site=settings.name,
         images=str(settings.source.images.resolve()),

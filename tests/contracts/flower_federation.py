@@ -7,6 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from tests.contracts.exchange_contract import AMPLE_S, NORTH, SITES, Answerer, reverse
 
 from fed_client.flower_link import FlowerLink, LinkEvent, serve
@@ -25,8 +31,19 @@ def free_port() -> int:
         return port
 
 
-def make_pki(folder: Path) -> Path:
+def make_pki(folder: Path, *, passphrase: bytes | None = None) -> Path:
+    """Enrol three sites, whose private keys are encrypted if there is a `passphrase`."""
     write_dev_certificates(folder, sites=SITES, hosts=["localhost", "127.0.0.1"])
+    for name in SITES if passphrase else ():
+        certificate = (folder / name / "tls.pem").read_bytes()
+        for file in ("node.key", "tls.pem"):
+            path = folder / name / file
+            key = load_pem_private_key(path.read_bytes(), None)
+            encrypted = key.private_bytes(
+                Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase or b"")
+            )
+            kept = certificate.partition(b"-----BEGIN PRIVATE")[0] if file == "tls.pem" else b""
+            path.write_bytes(kept + encrypted)
     return folder
 
 

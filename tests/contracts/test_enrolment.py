@@ -3,14 +3,23 @@
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import tomli_w
 from click.testing import Result
-from tests.contracts.flower_federation import wait_until
+from tests.contracts.exchange_contract import by_site, question, reverse
+from tests.contracts.flower_federation import (
+    answering,
+    link_to,
+    make_pki,
+    register,
+    serve_until_it_gives_up,
+    serving,
+    wait_until,
+)
 from typer.testing import CliRunner
 
 from fed_client.cli import app as client
@@ -18,14 +27,16 @@ from fed_client.enrolment import desk
 from fed_client.enrolment.joining import Joining
 from fed_client.enrolment.renewal import Renewal, is_due
 from fed_client.flower_link import FlowerLink
-from fed_common.errors import FedError, TrustError
+from fed_common.errors import ConfigError, FedError, TrustError
 from fed_common.names import SiteName
 from fed_common.pki.certificates import read_certificate, verified_site
-from fed_common.pki.enrolment import verified_request
+from fed_common.pki.enrolment import Admission, verified_request
 from fed_common.pki.invitation import Invitation
 from fed_common.pki.key_folder import KeyFolder
+from fed_server.authority.authority import Authority
 from fed_server.cli import app as server
 from fed_server.config import load_trust_files
+from fed_server.registry.admission import Admissions
 
 NORTH, SOUTH = SiteName("north"), SiteName("south")
 
@@ -243,3 +254,36 @@ def test_the_daemon_goes_on_when_a_renewal_fails(
     with renewal_of(coordinator, keys).running(check_s=0.05):
         time.sleep(0.2)
     assert verified_request(KeyFolder(path=keys).request(NORTH, read_certificate(keys / "ca.crt")))
+
+
+def test_a_daemon_shows_its_renewed_certificate_without_being_restarted(tmp_path: Path) -> None:
+    pki = make_pki(tmp_path / "pki")
+    authority = Authority.load(pki / "ca.crt", pki / "ca.key")
+    keys = KeyFolder(path=pki / NORTH)
+    with serving(pki) as exchange, answering(link_to(exchange.port, pki, state=tmp_path), reverse) as events:
+        wait_until(lambda: exchange.online() == {NORTH})
+        admissions = Admissions(registry=register(pki), ca=authority.certificate)
+        for _ in range(2):  # after the second, the first certificate is nobody's
+            standing = admissions.renew(keys.request(NORTH, authority.certificate), NORTH, authority)
+            coordinator = admissions.registry.key.verifying_key.pem.decode()
+            admission = Admission(certificate=standing.certificates[-1], coordinator=coordinator)
+            logins = events.count("connected")
+            keys.accept(admission, NORTH, authority.certificate)
+            wait_until(lambda: events.count("connected") > logins)  # noqa: B023
+        assert by_site(exchange.ask(question(b"model", sites=(NORTH,)))) == {NORTH: b"ledom"}
+    assert "disconnected" not in events
+
+
+# Keys at rest
+
+
+def test_a_site_with_encrypted_keys_starts_with_the_file_that_holds_its_passphrase(tmp_path: Path) -> None:
+    pki = make_pki(tmp_path / "pki", passphrase=b"correct horse")
+    assert b"ENCRYPTED" in (pki / NORTH / "tls.pem").read_bytes()
+    with serving(pki) as exchange:
+        link = link_to(exchange.port, pki, state=tmp_path)
+        for wrong in (None, b"battery"):
+            with pytest.raises(ConfigError, match="another passphrase"):
+                serve_until_it_gives_up(replace(link, passphrase=wrong))
+        with answering(replace(link, passphrase=b"correct horse"), reverse):
+            wait_until(lambda: exchange.online() == {NORTH})

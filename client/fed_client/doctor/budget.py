@@ -9,13 +9,12 @@ from fed_common.accounting import Accountant
 from fed_common.budget import MANY, Budget
 from fed_common.errors import FedError, LedgerError, TrustError
 from fed_common.ledger_record import LedgerEvent, LedgerRecord, weakest
-from fed_common.signing import SigningKey
 
 
 def check_budget(config: SiteConfig, accountants: Sequence[Accountant]) -> Iterator[Check]:
     """Yield how the ledger and the budget are; nothing is charged by looking."""
     try:
-        record = LedgerRecord.read(config.ledger, SigningKey.load(config.identity).verifying_key)
+        record = LedgerRecord.read(config.ledger, config.signing_key.verifying_key)
     except (LedgerError, TrustError) as error:
         yield failed("ledger", error, advice="restore ledger and witness from backup; never delete them")
         return

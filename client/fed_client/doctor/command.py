@@ -63,7 +63,11 @@ def all_checks(config: SiteConfig, *, on_image: OnImage | None = None) -> Iterat
         yield from check_data(examined.manifest, config)
     yield from check_machine(config.state, image_bytes=examined.image_bytes)
     link = FlowerLink(
-        address=config.address, ca=config.ca, node_key=config.node_key, state=config.state / "link"
+        address=config.address,
+        ca=config.ca,
+        node_key=config.node_key,
+        state=config.state / "link",
+        passphrase=config.passphrase,
     )
     yield from check_server(link)
     yield check_model(config)

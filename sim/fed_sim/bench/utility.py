@@ -31,7 +31,7 @@ from fed_common.plans import SiteTerms
 from fed_common.proposal import PrivacyTable
 from fed_common.randomness import Randomness, SystemRandomness
 from fed_common.scoring import TestFigures
-from fed_common.signing import SigningKey, VerifyingKey
+from fed_common.signing import VerifyingKey
 from fed_server.config import FederationConfig, load_federation_config
 from fed_server.run_folder import RunFolder
 from fed_server.running import go_on
@@ -176,7 +176,7 @@ def _trained(
 def _site(config: SiteConfig, dataset: SiteDataset, folder: Path, randomness: Randomness) -> Iterator[Site]:
     """Yield a site with a new ledger, on images that are in memory already."""
     policy = replace(config.policy, epsilon=_BEYOND_REACH, min_cohort=1, require_masks=False)
-    key, coordinator = SigningKey.load(config.identity), VerifyingKey.load(config.coordinator)
+    key, coordinator = config.signing_key, VerifyingKey.load(config.coordinator)
     with PrivacyLedger.held(
         folder / "ledger.jsonl",
         witness=folder / "witness",
