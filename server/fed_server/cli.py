@@ -1,5 +1,6 @@
 """`fed-server`: the coordinator's commands."""
 
+import logging
 import signal
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -28,6 +29,8 @@ from fed_server.report import write_report
 from fed_server.run_folder import RunFolder
 from fed_server.running import current_run, go_on
 from fed_server.status_command import status
+
+logger = logging.getLogger(__name__)
 
 app = typer.Typer(
     name="fed-server",
@@ -160,6 +163,9 @@ def _ground(release: Release) -> str:
 
 
 def _run(config: FederationConfig, *, json: bool, new_run: bool) -> None:
+    for site in config.settings.cohort:
+        if site.name not in config.site_keys:
+            logger.warning("%s is not enrolled yet; `fed-server invite %s`", site.name, site.name)
     folder = current_run(config, new_run=new_run)
     if folder.finished:
         typer.echo(f"{folder.run} is finished: {folder.report}; --new-run begins another")

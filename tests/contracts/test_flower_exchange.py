@@ -39,6 +39,7 @@ from tests.contracts.flower_federation import (
 
 from fed_client.flower_link import FlowerLink
 from fed_common.errors import ConfigError, MachineError, TrustError
+from fed_common.key_files import write_private
 from fed_common.names import SiteName
 from fed_server.door.tls import TlsFiles
 from fed_server.exchange import Exchange
@@ -181,7 +182,7 @@ def test_only_the_fleet_paths_answer_and_only_to_enrolled_keys(pki: Path) -> Non
 def test_a_site_without_a_certificate_is_told_before_it_calls(
     pki: Path, other_pki: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "node.key").write_bytes((pki / NORTH / "node.key").read_bytes())
+    write_private(tmp_path / "node.key", (pki / NORTH / "node.key").read_bytes())
     link = replace(link_to(1, pki, state=tmp_path), node_key=tmp_path / "node.key")
     with pytest.raises(TrustError, match=r"tls\.pem: key file can't be read"):
         serve_until_it_gives_up(link)
@@ -238,8 +239,9 @@ def test_a_taken_port_is_one_line(pki: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"key": "server/missing.key"}, "missing.key: can't be read"),
-        ({"key": "ca.crt"}, "ca.crt: not the private key of"),
+        ({"key": "server/missing.key"}, "missing.key: key file can't be read"),
+        ({"key": "ca.crt"}, "ca.crt: other users may access this key"),
+        ({"key": "ca.key"}, "ca.key: not the private key of"),
         ({"certificate": "server/tls.key"}, "tls.key: not a PEM certificate"),
         ({"ca": "server/tls.crt"}, "tls.crt: not signed by"),
     ],
@@ -247,7 +249,7 @@ def test_a_taken_port_is_one_line(pki: Path) -> None:
 def test_a_wrong_tls_file_is_named(pki: Path, changes: dict[str, str], message: str) -> None:
     names = {"ca": "ca.crt", "certificate": "server/tls.crt", "key": "server/tls.key"} | changes
     tls = TlsFiles(**{name: pki / path for name, path in names.items()})
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises((ConfigError, TrustError), match=message):
         FlowerExchange.open(replace(door(pki), tls=tls)).__enter__()
 
 
@@ -256,7 +258,7 @@ def test_a_wrong_tls_file_is_named(pki: Path, changes: dict[str, str], message: 
     [
         ("missing.crt", "north/node.key", "missing.crt: can't be read"),
         ("north/node.key", "north/node.key", "node.key: not a PEM certificate"),
-        ("ca.crt", "missing.key", "missing.key: can't be read"),
+        ("ca.crt", "missing.key", "missing.key: key file can't be read"),
         ("ca.crt", "north/identity.key", "identity.key: must be a NIST"),
     ],
 )
@@ -264,5 +266,5 @@ def test_a_site_s_wrong_file_is_named(
     pki: Path, tmp_path: Path, ca: str, node_key: str, message: str
 ) -> None:
     link = FlowerLink(address="https://127.0.0.1:1", ca=pki / ca, node_key=pki / node_key, state=tmp_path)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises((ConfigError, TrustError), match=message):
         serve_until_it_gives_up(link)

@@ -38,11 +38,11 @@ class FlowerLink:
 
         Raises:
             ConfigError: the file holds no such key, or wants another passphrase.
+            TrustError: it is missing, or open to others.
         """
+        refuse_shared_key_file(self.node_key)
         try:
             key = load_pem_private_key(self.node_key.read_bytes(), password=self.passphrase)
-        except OSError as error:
-            raise ConfigError(f"{self.node_key}: can't be read ({error.strerror})") from error
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise ConfigError(f"{self.node_key}: not a PEM private key, or another passphrase") from error
         if not isinstance(key, ec.EllipticCurvePrivateKey):

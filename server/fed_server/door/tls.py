@@ -9,6 +9,7 @@ from cryptography.exceptions import InvalidSignature
 
 from fed_common.errors import ConfigError
 from fed_common.pki.certificates import read_certificate
+from fed_common.signing import refuse_shared_key_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,9 @@ class TlsFiles:
 
         Raises:
             ConfigError: a file can't be used, or no site would accept the certificate.
+            TrustError: others on this machine can read the key.
         """
+        refuse_shared_key_file(self.key)
         self._check_chain()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -37,8 +40,6 @@ class TlsFiles:
             context.load_cert_chain(self.certificate, self.key)
         except ssl.SSLError as error:
             raise ConfigError(f"{self.key}: not the private key of {self.certificate}") from error
-        except OSError as error:
-            raise ConfigError(f"{self.key}: can't be read ({error.strerror})") from error
         return context
 
     def _check_chain(self) -> None:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 from tests.authority_samples import authority
 
 from fed_common.errors import ConfigError, TrustError
@@ -168,6 +171,28 @@ def test_other_words_than_those_of_the_waiting_request_approve_nothing(
     with pytest.raises(TrustError, match="not the words of north's request"):
         admissions.approve(NORTH, CA, words=words)
     assert admissions.registry.standing(NORTH).certificates == ()
+    # Off: a coordinator who takes the words from the screen instead of the phone lets the thief in.
+    shown = admissions.registry.standing(NORTH).request
+    assert shown is not None
+    assert admissions.approve(NORTH, CA, words=shown.words).keys == shown
+
+
+def test_what_a_request_wishes_for_is_ignored(admissions: Admissions) -> None:
+    key = generate_private_key(SECP256R1())
+    wishes = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "the CA")]))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier("spiffe://consortium/site/south")]),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    issued = CA.certify_site(NORTH, wishes.public_bytes(Encoding.PEM).decode())
+    assert verified_site(issued, ca=CA.certificate) == NORTH
+    assert not issued.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    assert issued.subject == x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "north")])
 
 
 # Renewal
