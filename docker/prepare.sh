@@ -1,6 +1,6 @@
 #!/bin/sh
 # Plays the founding of a consortium: `prepare.sh PARTIES` makes one folder for each party, with what that
-# party alone would hold. Real hospitals make their own keys and send only the *.pub files.
+# party alone would hold. Real hospitals make their own keys and are enrolled by invitation.
 set -eu
 parties=$1
 here=$(dirname "$0")

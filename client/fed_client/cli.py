@@ -59,6 +59,7 @@ def start(config: ConfigOption = Path("site.toml")) -> None:
         state=settings.state / "link",
         passphrase=settings.passphrase,
     )
+    link.check_certificate()  # before the images are opened, which takes a while
     stop = threading.Event()
     renewal = Renewal(site=settings.name, link=link)
     with opened_site(settings) as site, renewal.running():

@@ -129,7 +129,7 @@ def test_an_unreadable_image_is_counted_and_not_named(consortium: Consortium, tm
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("../keys/ca.crt", "../../other/keys/ca.crt", "not signed by"),
+        ("../keys/ca.crt", "../../other/keys/ca.crt", "not issued by the consortium's CA"),
         (
             "../keys/hospital-1/node.key",
             "../../other/keys/hospital-1/node.key",

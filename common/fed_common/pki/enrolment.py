@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 
 from fed_common import canonical
-from fed_common.errors import MalformedMessageError, TrustError
-from fed_common.names import Digest, SiteName, digest_of
+from fed_common.errors import ConfigError, MalformedMessageError, TrustError
+from fed_common.names import Digest, SiteName, digest_of, run_id, site_name
 from fed_common.pki.certificates import is_p256
 from fed_common.pki.words import six_words
 from fed_common.signed_fact import signature_of, verify_signature
@@ -100,10 +100,20 @@ def verified_request(raw: bytes) -> EnrolmentRequest:
         raise MalformedMessageError(f"a request of {len(raw)} bytes, at most {MAX_REQUEST_BYTES} are read")
     signed = canonical.decode(raw, SignedRequest)
     request = signed.request
+    _refuse_strange_names(request)
     verify_signature(request, signed.signature, VerifyingKey.from_pem(request.identity.encode()))
     requested_key(request.csr)
     node_key_pem(request.node_key)
     return request
+
+
+def _refuse_strange_names(request: EnrolmentRequest) -> None:
+    """Return only if no name could be mistaken for a path: the site's becomes a file's."""
+    try:
+        site_name(request.site)
+        run_id(request.federation)
+    except ConfigError as error:
+        raise MalformedMessageError(f"not a request: {error}") from error
 
 
 def requested_key(csr: str) -> EllipticCurvePublicKey:

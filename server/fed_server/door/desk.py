@@ -75,7 +75,7 @@ class Desk:
                 return Response(self.admissions.ca.public_bytes(Encoding.PEM))
             case "POST", ("request" | "renewal") as wish:
                 try:
-                    certificate = request.state._state[CERTIFICATE] if wish == "renewal" else None
+                    certificate = request.scope["state"][CERTIFICATE] if wish == "renewal" else None
                     return await run_in_threadpool(self._decide, await request.body(), wish, certificate)
                 except FedError as error:
                     logger.warning("%s refused: %s", wish, error)

@@ -6,7 +6,6 @@ That state lives in memory: after a crash the sites log in again and the round e
 """
 
 import logging
-import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,14 +42,13 @@ from flwr.superlink.routers.fleet.router import router as fleet_router
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 
-from fed_common.errors import MalformedMessageError, TrustError
+from fed_common.errors import MalformedMessageError
 from fed_common.names import SiteName
-from fed_common.pki.enrolment import node_key_pem
 from fed_common.plans import Phase
 from fed_server.door.door import Door
 from fed_server.door.gate import Fleet
 from fed_server.exchange import Answer, NoAnswer, Question
-from fed_server.registry.registry import Registry
+from fed_server.flower_link.nodes import Nodes
 
 __all__ = ["FlowerExchange"]
 
@@ -76,7 +74,7 @@ class FlowerExchange:
 
     port: int
     _state: LinkState
-    _nodes: "_Nodes"
+    _nodes: Nodes
 
     @classmethod
     @contextmanager
@@ -93,7 +91,12 @@ class FlowerExchange:
             FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), ObjectStoreFactory(FLWR_IN_MEMORY_DB_NAME)
         )
         state = factory.state()
-        nodes = _Nodes(state=state, registry=door.registry)
+        nodes = Nodes(
+            registry=door.registry,
+            create=lambda site, key: state.create_node(
+                NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, heartbeat_interval=0, name=site
+            ),
+        )
         fleet = Fleet(
             app=_fleet_service(factory),
             prefix=PUBLIC_PREFIX,
@@ -147,44 +150,6 @@ class FlowerExchange:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Nodes:
-    """Flower's ids of the enrolled sites: one for each node key that was approved."""
-
-    state: LinkState
-    registry: Registry
-    known: dict[bytes, int] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def expect(self, site: SiteName, key: bytes) -> None:
-        """See that Flower knows the site's node key (PEM).
-
-        Raises:
-            TrustError: it is already another site's.
-        """
-        with self.lock:
-            if key not in self.known:
-                try:
-                    self.known[key] = self.state.create_node(
-                        NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, key, heartbeat_interval=0, name=site
-                    )
-                except ValueError as error:
-                    raise TrustError(f"the node key of {site} is already another site's") from error
-
-    def ids(self, sites: Collection[SiteName]) -> dict[SiteName, int]:
-        """Return the ids of those that have called since they were enrolled."""
-        keys = {site: self._key(site) for site in sites}
-        return {site: self.known[key] for site, key in keys.items() if key in self.known}
-
-    def strangers(self, sites: Collection[SiteName]) -> list[SiteName]:
-        """Return those that aren't enrolled now."""
-        return [site for site in sorted(sites) if self._key(site) == b""]
-
-    def _key(self, site: SiteName) -> bytes:
-        keys = self.registry.standing(site).keys
-        return node_key_pem(keys.node_key) if keys else b""
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Errand:
     """One question on its way, as one Flower run: it ends with the run, so a late answer finds no taker."""
 
@@ -192,7 +157,7 @@ class _Errand:
     run: int
     question: Question
     content: RecordDict
-    nodes: _Nodes
+    nodes: Nodes
     # The message that asks a site, and the head of its answer, which Flower hands out once.
     asked: dict[SiteName, Metadata] = field(default_factory=dict)
     announced: dict[SiteName, Message] = field(default_factory=dict)
@@ -214,7 +179,8 @@ class _Errand:
             self.announced.pop(site, None)
 
     def _push(self, site: SiteName, ttl_s: float) -> None:
-        node = self.nodes.ids((site,))[site]
+        if (node := self.nodes.ids((site,)).get(site)) is None:
+            return  # revoked a moment ago
         message = make_message(self._metadata(node, ttl_s), self.content)
         message.metadata.__dict__["_message_id"] = message.object_id
         objects = get_all_nested_objects(message)
@@ -228,6 +194,8 @@ class _Errand:
 
     def collect(self, site: SiteName) -> Answer | NoAnswer | None:
         """Return the site's answer once it is here in full."""
+        if site not in self.asked:
+            return None
         if site not in self.announced:
             for message in self.state.get_message_res({self.asked[site].message_id}, self.run):
                 self.announced[site] = message
@@ -282,7 +250,7 @@ class _Errand:
 
 
 @contextmanager
-def _errand(state: LinkState, question: Question, nodes: _Nodes) -> Iterator[_Errand]:
+def _errand(state: LinkState, question: Question, nodes: Nodes) -> Iterator[_Errand]:
     run = state.create_run(None, None, None, {}, NOOP_FEDERATION_ID, None, NOOP_FLWR_AID, TaskType.SERVER_APP)
     (task,) = state.get_tasks(run_ids=[run])
     state.claim_task(task.task_id)

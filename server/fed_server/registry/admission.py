@@ -65,6 +65,8 @@ class Admissions:
             TrustError: it is refused; the text may be told to whoever asked.
         """
         request = self._for_us(raw)  # 1
+        if self.registry.standing(request.site).state == "unknown":
+            raise TrustError(f"nobody invited {request.site[:63]}")  # and a stranger's name makes no file
 
         def decision(standing: Standing, entry: Entry) -> RegistryEvent | None:
             if _is_known(request, standing):

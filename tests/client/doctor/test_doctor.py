@@ -23,7 +23,7 @@ from fed_sim.phantoms import write_phantoms
 SUBJECTS = {
     *("data set", "readable", "transfer syntaxes", "modalities", "views", "labels", "patients", "overlap"),
     *("text in pixels", "disk", "memory", "cores", "GPU", "server", "policy", "ledger", "budget"),
-    "signature",
+    *("signature", "own certificate"),
 }
 
 
