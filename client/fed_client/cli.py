@@ -12,11 +12,12 @@ from fed_client.config import load_site_config
 from fed_client.data_commands import app as data
 from fed_client.doctor.command import doctor
 from fed_client.enrolment.command import enroll
-from fed_client.enrolment.renewal import Renewal
+from fed_client.enrolment.renewal import RENEWAL_CHECK_S, Renewal
 from fed_client.flower_link import FlowerLink, LinkEvent, serve
 from fed_client.ledger_commands import app as ledger
 from fed_client.opening import opened_site
 from fed_client.policy_commands import app as policy
+from fed_common.background import repeating
 from fed_common.logs import log_to_stderr, run_command
 from fed_common.models import spec_for
 from fed_common.task import load_task
@@ -62,7 +63,7 @@ def start(config: ConfigOption = Path("site.toml")) -> None:
     link.check_certificate()  # before the images are opened, which takes a while
     stop = threading.Event()
     renewal = Renewal(site=settings.name, link=link)
-    with opened_site(settings) as site, renewal.running():
+    with opened_site(settings) as site, repeating(renewal.look, every_s=RENEWAL_CHECK_S, name="renewal"):
 
         def on_signal(number: int, _frame: object) -> None:
             logger.info("%s: stopping", signal.Signals(number).name)

@@ -1,7 +1,6 @@
 """A hospital enrolls with the commands that people type, over TLS or by three files; nobody else does."""
 
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -23,14 +22,14 @@ from tests.contracts.flower_federation import (
 from typer.testing import CliRunner
 
 from fed_client.cli import app as client
-from fed_client.enrolment import desk
+from fed_client.enrolment import desk, renewal
 from fed_client.enrolment.joining import Joining
 from fed_client.enrolment.renewal import Renewal, is_due
 from fed_client.flower_link import FlowerLink
 from fed_common.errors import ConfigError, FedError, TrustError
 from fed_common.names import SiteName
 from fed_common.pki.certificates import read_certificate, verified_site
-from fed_common.pki.enrolment import Admission, verified_request
+from fed_common.pki.enrolment import Admission
 from fed_common.pki.invitation import Invitation
 from fed_common.pki.key_folder import KeyFolder
 from fed_server.authority.authority import Authority
@@ -225,11 +224,11 @@ def test_after_two_thirds_of_its_life_a_certificate_is_renewed_with_a_new_key(
 ) -> None:
     keys = tmp_path / "keys"
     enrol(coordinator, keys)
-    before, renewal = read_certificate(keys / "tls.pem"), renewal_of(coordinator, keys)
+    before, overdue = read_certificate(keys / "tls.pem"), renewal_of(coordinator, keys)
     now = datetime.now(UTC)
-    assert not renewal.renew_if_due(now + timedelta(days=59))
+    assert not overdue.renew_if_due(now + timedelta(days=59))
     assert read_certificate(keys / "tls.pem") == before
-    assert renewal.renew_if_due(now + timedelta(days=61))
+    assert overdue.renew_if_due(now + timedelta(days=61))
     after = read_certificate(keys / "tls.pem")
     assert after.public_key() != before.public_key()
     assert verified_site(after, ca=read_certificate(keys / "ca.crt")) == NORTH
@@ -244,16 +243,20 @@ def test_a_revoked_site_renews_nothing(coordinator: Coordinator, tmp_path: Path)
         renewal_of(coordinator, keys).renew_if_due(datetime.now(UTC) + timedelta(days=61))
 
 
-def test_the_daemon_goes_on_when_a_renewal_fails(
-    coordinator: Coordinator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_renewal_that_fails_is_logged_and_the_daemon_goes_on(
+    coordinator: Coordinator,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     keys = tmp_path / "keys"
     enrol(coordinator, keys)
+    before = (keys / "tls.pem").read_bytes()
     coordinator.run("revoke", NORTH, "--reason", "stolen")
-    (keys / "tls.pem").chmod(0o644)
-    with renewal_of(coordinator, keys).running(check_s=0.05):
-        time.sleep(0.2)
-    assert verified_request(KeyFolder(path=keys).request(NORTH, read_certificate(keys / "ca.crt")))
+    monkeypatch.setattr(renewal, "is_due", lambda *_: True)
+    renewal_of(coordinator, keys).look()
+    assert "can't be renewed now" in caplog.text and "was revoked" in caplog.text
+    assert (keys / "tls.pem").read_bytes() == before
 
 
 def test_a_daemon_shows_its_renewed_certificate_without_being_restarted(tmp_path: Path) -> None:

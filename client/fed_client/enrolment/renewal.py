@@ -1,9 +1,6 @@
 """Renews the certificate while the daemon runs: with a new key, over a line that shows the old one."""
 
 import logging
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,7 +15,7 @@ from fed_common.pki.key_folder import KeyFolder
 
 logger = logging.getLogger(__name__)
 
-CHECK_S = 3600.0
+RENEWAL_CHECK_S = 3600.0
 
 
 def is_due(certificate: x509.Certificate, at: datetime) -> bool:
@@ -55,24 +52,9 @@ class Renewal:
         )
         return True
 
-    @contextmanager
-    def running(self, *, check_s: float = CHECK_S) -> Iterator[None]:
-        """Look after the certificate from a thread, now and then, until the context ends."""
-        over = threading.Event()
-
-        def look() -> None:
-            while True:
-                try:
-                    self.renew_if_due(datetime.now(UTC))
-                except (FedError, OSError) as error:
-                    logger.warning("this site's certificate can't be renewed now: %s", error)
-                if over.wait(check_s):
-                    return
-
-        thread = threading.Thread(target=look, name="renewal", daemon=True)
-        thread.start()
+    def look(self) -> None:
+        """Renew the certificate if it is time; a failure is logged, and there is a month to try again."""
         try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+            self.renew_if_due(datetime.now(UTC))
+        except (FedError, OSError) as error:
+            logger.warning("this site's certificate can't be renewed now: %s", error)

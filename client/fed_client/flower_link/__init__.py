@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import httpx
@@ -53,6 +54,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from fed_client.flower_link.faults import hopeless, reason
 from fed_client.flower_link.link import FlowerLink
+from fed_common.background import repeating
 from fed_common.errors import FedError, MalformedMessageError
 
 __all__ = ["FlowerLink", "LinkEvent", "serve"]
@@ -156,7 +158,7 @@ class _Site:
             )
             node = Node(node_id=client.ActivateNode(request).node_id)
             self.link.remember_login(node.node_id)
-            with _heartbeats(client, node):
+            with repeating(partial(_beat, client, node), every_s=HEARTBEAT_S / 2, name="heartbeats"):
                 yield _Line(site=self, client=client, node=node, certificate_version=version)
             _log_out(client, node.node_id)
 
@@ -167,24 +169,11 @@ def _log_out(client: FleetHttpClient, node_id: int) -> None:
         client.DeactivateNode(DeactivateNodeRequest(node_id=node_id))
 
 
-@contextmanager
-def _heartbeats(client: FleetHttpClient, node: Node) -> Iterator[None]:
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(HEARTBEAT_S / 2):
-            try:
-                client.SendNodeHeartbeat(SendNodeHeartbeatRequest(node=node, heartbeat_interval=HEARTBEAT_S))
-            except _FAILURES as error:
-                logger.debug("a heartbeat failed (%s)", reason(error))
-
-    thread = threading.Thread(target=beat, name="heartbeats", daemon=True)
-    thread.start()
+def _beat(client: FleetHttpClient, node: Node) -> None:
     try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+        client.SendNodeHeartbeat(SendNodeHeartbeatRequest(node=node, heartbeat_interval=HEARTBEAT_S))
+    except _FAILURES as error:
+        logger.debug("a heartbeat failed (%s)", reason(error))
 
 
 @dataclass(frozen=True, kw_only=True)

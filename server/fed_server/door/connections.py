@@ -6,10 +6,8 @@ uvicorn 0.49: `connection_made` comes after the handshake, `app_state` becomes t
 
 import asyncio
 import logging
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,25 +53,12 @@ class Connections:
         """Note that the connection is closed."""
         self._open.pop(protocol, None)
 
-    @contextmanager
-    def watched(self, is_refused: Callable[[bytes], bool]) -> Iterator[None]:
-        """Cut every connection whose certificate is refused, once a second while the context lasts."""
-        over = threading.Event()
-
-        def watch() -> None:
-            while not over.wait(WATCH_S):
-                for protocol, certificate in list(self._open.items()):
-                    if certificate is not None and is_refused(certificate):
-                        logger.warning("a connection was cut: its certificate is no longer in force")
-                        protocol.cut()
-
-        thread = threading.Thread(target=watch, name="revocations", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+    def cut(self, is_refused: Callable[[bytes], bool]) -> None:
+        """Cut every connection whose certificate is refused; from any thread."""
+        for protocol, certificate in list(self._open.items()):
+            if certificate is not None and is_refused(certificate):
+                logger.warning("a connection was cut: its certificate is no longer in force")
+                protocol.cut()
 
 
 class GuardedProtocol(HttpToolsProtocol):

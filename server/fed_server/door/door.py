@@ -7,15 +7,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from fed_common.background import repeating
 from fed_common.errors import MachineError
 from fed_common.pki.certificates import read_certificate
 from fed_server.authority.authority import Authority
-from fed_server.door.connections import Connections
+from fed_server.door.connections import WATCH_S, Connections
 from fed_server.door.desk import Desk
 from fed_server.door.gate import Fleet, Gate
 from fed_server.door.guard import Guard
@@ -49,7 +51,8 @@ class Door:
             coordinator=self.registry.key.verifying_key,
             authority=self.authority,
         )
-        with _bound(self.address) as listener, connections.watched(guard.refuses):
+        watch = partial(connections.cut, guard.refuses)
+        with _bound(self.address) as listener, repeating(watch, every_s=WATCH_S, name="revocations"):
             server = uvicorn.Server(
                 uvicorn.Config(
                     Gate(fleet=fleet, desk=desk, guard=guard),
