@@ -1,6 +1,7 @@
 """The benchmarks run, and judge by what they have measured."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 
 from fed_common.models import ModelSpec
 from fed_sim.bench.ingest import FORMATS, Row
+from fed_sim.bench.masking import Row as MaskRow
 from fed_sim.bench.step import CASES, TARGETS, Measured, Targets, measure
 from fed_sim.bench.step_ways import OPACUS_WAYS, OURS, PLAIN, Case
 from fed_sim.cli import app
@@ -75,3 +77,23 @@ def test_steps_are_judged_by_plain_sgd_and_opacus_best_in_the_same_run() -> None
     assert [verdict.ratio for verdict in verdicts] == [0.5, 2.0, 6.0, 1.6]
     assert [verdict.met for verdict in verdicts] == [True, False, True, False]
     assert {case.name for case in CASES} == TARGETS.keys()
+
+
+def test_masks_are_measured_with_and_without_drop_outs_and_the_sums_are_exact(tmp_path: Path) -> None:
+    figures = tmp_path / "mask.json"
+    command = ["bench", "mask", "--parameters", "100000", "--repeats", "1", "--json", str(figures)]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+    rows = json.loads(figures.read_text(encoding="utf-8"))
+    sessions = [(3, 0), (5, 0), (5, 1), (10, 0), (10, 3)]
+    assert [(row["bits"], row["sites"], row["dropped"]) for row in rows] == [
+        (bits, sites, dropped) for bits in (32, 64) for sites, dropped in sessions
+    ]
+    assert all(row["exact"] for row in rows)
+    assert all(0.5 * row["bits"] / 32 <= row["bytes_ratio"] < 0.55 * row["bits"] / 32 for row in rows)
+
+
+def test_masks_are_judged_by_exactness_time_and_bytes() -> None:
+    kept = MaskRow(bits=32, sites=3, dropped=0, client_s=0.2, server_s=0.4, bytes_ratio=1.1, exact=True)
+    assert kept.met
+    for missed in ({"client_s": 0.21}, {"server_s": 0.41}, {"bytes_ratio": 1.11}, {"exact": False}):
+        assert not replace(kept, **missed).met
