@@ -20,6 +20,7 @@ from fed_client.doctor.check import Check, Status
 from fed_client.doctor.data import check_data, examine
 from fed_client.doctor.machine import check_machine
 from fed_client.doctor.model import check_model
+from fed_client.doctor.peers import check_peers
 from fed_client.doctor.server import check_server
 from fed_client.doctor.signature import check_signature
 from fed_client.flower_link import FlowerLink
@@ -72,6 +73,7 @@ def all_checks(config: SiteConfig, *, on_image: OnImage | None = None) -> Iterat
     yield from check_server(link)
     yield check_model(config)
     yield check_signature(config)
+    yield check_peers(config)
     yield from check_budget(config, ACCOUNTANTS)
 
 

@@ -15,6 +15,7 @@ from fed_client.dataset.draft import SAME_PIXELS
 from fed_client.dataset.manifest import Count, Manifest, Statistic
 from fed_client.doctor.check import Check
 from fed_client.doctor.data import check_data, examine
+from fed_client.doctor.peers import check_peers
 from fed_client.opening import register_configured
 from fed_common.task import Task
 from fed_sim.consortium import found_consortium
@@ -23,7 +24,7 @@ from fed_sim.phantoms import write_phantoms
 SUBJECTS = {
     *("data set", "readable", "transfer syntaxes", "modalities", "views", "labels", "patients", "overlap"),
     *("text in pixels", "disk", "memory", "cores", "GPU", "server", "policy", "ledger", "budget"),
-    *("signature", "own certificate"),
+    *("signature", "own certificate", "peers"),
 }
 
 
@@ -179,3 +180,13 @@ def test_labels_that_cannot_be_used_and_classes_hardly_there_are_warnings(
         for side in manifest.sides
     )
     assert "hardly any: lesion" in checked(replace(manifest, sides=rare), site)["labels"].found
+
+
+def test_a_site_without_two_peers_is_told_that_it_refuses_masked_plans(site: SiteConfig) -> None:
+    alone = check_peers(site)  # two hospitals were founded
+    assert (alone.status, alone.found) == ("warning", "policy.peers names 1 other hospitals")
+    policy = replace(site.policy, peers=(*site.policy.peers, "0" * 32), require_masks=True)
+    enough = check_peers(replace(site, terms=replace(site.terms, policy=policy)))
+    assert (enough.status, "up to 2 hospitals; others are refused" in enough.found) == ("ok", True)
+    gone = check_peers(replace(site, identity=site.identity.with_name("gone.key")))
+    assert (gone.status, "can't be read" in gone.found) == ("failure", True)
