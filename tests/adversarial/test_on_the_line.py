@@ -9,7 +9,12 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
+from flwr.proto.fleet_pb2 import PullMessagesRequest
+from flwr.proto.node_pb2 import Node
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
 from tests.contracts.exchange_contract import EAST, NORTH, SITES, SilentUntilReleased, question, reverse
 from tests.contracts.flower_federation import answering, link_to, make_pki, register, serving, wait_until
 
@@ -19,6 +24,7 @@ from fed_common.names import SiteName
 from fed_common.pki.certificates import read_certificate
 from fed_common.pki.key_folder import KeyFolder
 from fed_server.door import connections
+from fed_server.door.gate import Gate
 from fed_server.exchange import Answer, NoAnswer
 from fed_server.flower_link import FlowerExchange
 from fed_server.registry.admission import Admissions
@@ -72,6 +78,31 @@ def test_who_never_ends_a_request_is_cut_and_holds_up_nobody(
         assert is_cut(lines[0]) == cut
         if cut:
             assert all(is_cut(line) for line in lines)
+
+
+def test_an_overheard_login_is_worth_nothing_without_the_certificate(
+    exchange: FlowerExchange, pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, call = list[dict[str, str]](), Gate.__call__
+
+    async def overheard(gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].endswith("/pull-messages"):
+            heard.append(dict(Headers(scope=scope)))
+        await call(gate, scope, receive, send)
+
+    monkeypatch.setattr(Gate, "__call__", overheard)
+    link = link_to(exchange.port, pki, state=tmp_path)
+    url = f"https://127.0.0.1:{exchange.port}/v1/fleet/pull-messages"
+
+    def replayed(context: ssl.SSLContext) -> int:
+        body = PullMessagesRequest(node=Node(node_id=link.last_login())).SerializeToString()
+        return httpx.post(url, headers=heard[0], content=body, verify=context).status_code
+
+    with answering(link, reverse):
+        wait_until(lambda: len(heard) > 0)
+        assert replayed(ssl.create_default_context(cafile=str(pki / "ca.crt"))) == 403
+        # Off: with the certificate, too, all that is left is Flower's signature, which is good for 300 s.
+        assert replayed(link.tls_context()) == 200
 
 
 def test_strangers_share_a_few_connections(

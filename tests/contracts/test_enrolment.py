@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -174,6 +175,15 @@ def test_guesses_are_limited_before_they_are_looked_at(coordinator: Coordinator)
         except FedError as error:
             statuses.append("429" in str(error))
     assert any(statuses) and not statuses[0]
+
+
+def test_strangers_can_not_keep_a_site_from_renewing(coordinator: Coordinator, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    enrol(coordinator, keys)
+    for _ in range(60):
+        with suppress(FedError):
+            desk.ask(coordinator.address, b"{}", ca=read_certificate(keys / "ca.crt"))
+    assert renewal_of(coordinator, keys).renew_if_due(datetime.now(UTC) + timedelta(days=61))
 
 
 def test_three_files_enrol_a_hospital_without_a_line(tmp_path: Path) -> None:

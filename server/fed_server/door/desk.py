@@ -30,7 +30,7 @@ from fed_server.registry.standing import Standing
 
 logger = logging.getLogger(__name__)
 
-# Ten hospitals that wait ask twice a second together; guessing a secret takes other numbers.
+# For all strangers together. Ten hospitals that wait ask twice a second; guessing takes other numbers.
 REQUESTS_PER_S, BURST = 5.0, 40.0
 
 
@@ -68,14 +68,14 @@ class Desk:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        if not self.allowance.take():
+        certificate = request.scope["state"][CERTIFICATE]
+        if certificate is None and not self.allowance.take():
             return PlainTextResponse("too many requests; try later", status_code=429)
         match request.method, request.url.path.removeprefix(DESK_PREFIX):
             case "GET", "ca":
                 return Response(self.admissions.ca.public_bytes(Encoding.PEM))
             case "POST", ("request" | "renewal") as wish:
                 try:
-                    certificate = request.scope["state"][CERTIFICATE] if wish == "renewal" else None
                     return await run_in_threadpool(self._decide, await request.body(), wish, certificate)
                 except FedError as error:
                     logger.warning("%s refused: %s", wish, error)
