@@ -23,13 +23,14 @@ class SiteGoneError(Exception):
 
 @dataclass
 class MaskingSite:
-    """Masks `update_P` as a real site does; from step `gone_at` on it is silent."""
+    """Masks `update_P` as a real site does, unless it sends it `plainly`; at step `gone_at` it is silent."""
 
     name: SiteName
     update_P: NDArray[np.float64]
     folder: Path
     key: SigningKey | None = None
     gone_at: Step | None = None
+    plainly: bool = False
     tamper: Callable[[Step, bytes], bytes] = lambda step, message: message
     steps: list[Step] = field(default_factory=list)
 
@@ -56,4 +57,5 @@ class MaskingSite:
         assert plan.masking is not None
         if AnswerStore(self.folder / self.name).find(plan.run, plan.round, "train") is None:
             self._sessions.keep(plan, fixedpoint.to_fixed(self.update_P, scale=plan.masking.ring.scale))
-        return answer_to(plan, np.zeros(0), site=self.name, key=self._key)
+        sent_P = self.update_P if self.plainly else np.zeros(0)
+        return answer_to(plan, sent_P, site=self.name, key=self._key)

@@ -123,6 +123,15 @@ def test_a_site_lost_at_any_step_leaves_the_others_sum_or_a_round_with_a_reason(
     assert set(outcome.answered) == set(names(count))  # the charge of the one that was lost is known, too
 
 
+def test_a_plain_update_in_answer_to_a_masked_plan_is_not_even_read(tmp_path: Path) -> None:
+    masked = round_of(4, tmp_path)
+    careless = masked.sites[names(4)[0]]
+    careless.plainly = True
+    outcome = masked.run()
+    assert [(failure.site, failure.code) for failure in outcome.failures] == [(careless.name, "malformed")]
+    assert outcome.result is not None and np.array_equal(outcome.result, masked.mean_of([1, 2, 3]))
+
+
 @pytest.mark.parametrize("step", ["mask", "confirm", "unmask"])
 def test_an_abandoned_round_is_not_masked_again_even_after_all_have_restarted(
     tmp_path: Path, step: Step
