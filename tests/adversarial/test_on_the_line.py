@@ -95,7 +95,7 @@ def test_an_overheard_login_is_worth_nothing_without_the_certificate(
     url = f"https://127.0.0.1:{exchange.port}/v1/fleet/pull-messages"
 
     def replayed(context: ssl.SSLContext) -> int:
-        body = PullMessagesRequest(node=Node(node_id=link.last_login())).SerializeToString()
+        body = PullMessagesRequest(node=Node(node_id=link.last_login() or 0)).SerializeToString()
         return httpx.post(url, headers=heard[0], content=body, verify=context).status_code
 
     with answering(link, reverse):
