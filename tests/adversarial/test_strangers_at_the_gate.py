@@ -171,3 +171,14 @@ def test_the_register_in_another_s_hand_lets_nobody_in(pki: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"SiteInvited", b"SiteInvitex", 1))
     answer, service = call(pki, guard(pki), own(pki))
     assert (answer.status_code, service.reached) == (403, [])
+
+
+def test_a_register_that_can_not_be_read_lets_nobody_in_and_cuts_who_is_in(pki: Path) -> None:
+    path = pki / "registry/north.jsonl"
+    path.unlink()
+    path.mkdir()
+    watching, shown = guard(pki), own(pki)
+    answer, service = call(pki, watching, shown)
+    assert (answer.status_code, service.reached) == (403, [])
+    assert watching.refuses(shown.public_bytes(Encoding.DER))
+    assert watching.refuses(b"no certificate")

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,7 +108,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def cut(self) -> None:
         """Close the connection at once; from any thread."""
-        self.loop.call_soon_threadsafe(self.transport.abort)
+        with suppress(RuntimeError):  # the port is closed already, and this connection with it
+            self.loop.call_soon_threadsafe(self.transport.abort)
 
     def _expect_request(self) -> None:
         self._deadline = self.loop.call_later(self._limit_s, self.transport.abort)

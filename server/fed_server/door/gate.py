@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fed_common.errors import TrustError
+from fed_common.errors import FedError, TrustError
 from fed_common.names import SiteName
 from fed_common.pki.enrolment import DESK_PREFIX, MAX_REQUEST_BYTES, node_key_pem
 from fed_server.door.connections import CERTIFICATE
@@ -53,7 +53,7 @@ class Gate:
             app, most = fleet.app, fleet.max_body_bytes
             try:
                 self._let_in(fleet, scope["state"][CERTIFICATE], headers)
-            except TrustError as error:
+            except FedError as error:
                 logger.warning("refused a request to %.40r: %s", scope["path"], error)
                 await PlainTextResponse(str(error), status_code=403)(scope, receive, send)
                 return

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from fed_common.errors import TrustError
+from fed_common.errors import FedError, TrustError
 from fed_common.pki.certificates import verified_site
 from fed_server.registry.registry import Registry
 from fed_server.registry.standing import Standing
@@ -23,9 +23,13 @@ class Guard:
 
         Raises:
             TrustError: it stands for no enrolled site; the text may be told to the caller.
+            MachineError: the register can't be read.
         """
-        shown = x509.load_der_x509_certificate(certificate)
-        site = verified_site(shown, ca=self.ca)
+        try:
+            shown = x509.load_der_x509_certificate(certificate)
+            site = verified_site(shown, ca=self.ca)
+        except ValueError as error:
+            raise TrustError("the certificate can't be read") from error
         standing = self.registry.standing(site)
         if shown.public_bytes(Encoding.PEM).decode("ascii") not in standing.certificates:
             why = "was revoked" if standing.state == "revoked" else "is no longer in force"
@@ -33,9 +37,9 @@ class Guard:
         return standing
 
     def refuses(self, certificate: bytes) -> bool:
-        """Tell whether `caller` would."""
+        """Tell whether `caller` would, for whatever reason."""
         try:
             self.caller(certificate)
-        except TrustError:
+        except FedError:
             return True
         return False

@@ -35,15 +35,18 @@ class Registry:
 
         Raises:
             TrustError: a line is not the coordinator's, or the chain is broken.
+            MachineError: the file can't be read.
         """
         try:
             status = self._file(site).stat()
+            stamp = (status.st_mtime_ns, status.st_size)
+            known = self._known.get(site)
+            if known is None or known[0] != stamp:
+                known = self._known[site] = (stamp, self._read(site)[0])
         except FileNotFoundError:
             return Standing(site=site)
-        stamp = (status.st_mtime_ns, status.st_size)
-        known = self._known.get(site)
-        if known is None or known[0] != stamp:
-            known = self._known[site] = (stamp, self._read(site)[0])
+        except OSError as error:
+            raise MachineError(f"the register of {site} can't be read ({error.strerror})") from error
         return known[1]
 
     def decide(self, site: SiteName, decision: Decision) -> Standing:
@@ -74,9 +77,9 @@ class Registry:
             try:
                 event = decode_event(line, self.key.verifying_key)
             except (TrustError, MalformedMessageError) as error:
-                raise TrustError(f"{path}, line {number}: {error}") from error
+                raise TrustError(f"the register of {site}, line {number}: {error}") from error
             if (event.entry.site, event.entry.previous) != (site, previous):
-                raise TrustError(f"{path}, line {number}: doesn't follow the line before it")
+                raise TrustError(f"the register of {site}, line {number}: doesn't follow the line before it")
             standing, previous = standing.after(event), digest_of(line)
         return standing, previous
 
@@ -92,7 +95,7 @@ class Registry:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self.folder / f".{site}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise MachineError(f"{self.folder}: can't be written ({error.strerror})") from error
+            raise MachineError(f"the register can't be written ({error.strerror})") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

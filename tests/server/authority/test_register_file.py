@@ -27,7 +27,7 @@ def test_a_line_taken_out_changed_moved_or_signed_by_another_is_named(
     ]
     for wrong in forged:
         path.write_bytes(b"\n".join(wrong) + b"\n")
-        with pytest.raises(TrustError, match=r"north.jsonl, line \d"):
+        with pytest.raises(TrustError, match=r"the register of north, line \d"):
             admissions.registry.standing(NORTH)
     path.write_bytes(b"\n".join(lines) + b"\n")
     stranger = Registry(folder=admissions.registry.folder, key=SigningKey(Ed25519PrivateKey.generate()))
