@@ -224,6 +224,8 @@ class DirectExchange:
     def ask(self, question: Question) -> Iterator[Answer | NoAnswer]:
         self.questions.append(question)
         for site, answerer in self.answerers.items():
+            if site not in question.sites:
+                continue
             if site in self.offline:
                 yield NoAnswer(site=site, reason="offline")
             else:

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fed_common.checkpoint import SitePrivacy, parameter_bytes
-from fed_common.errors import ConfigError
 from fed_common.masking.ring import smallest_ring
 from fed_common.masking.terms import Masking, Member
 from fed_common.messages import RoundPlan, WitnessedHead
@@ -35,7 +34,7 @@ class Planner:
         """Return the plan of one phase; `known` is what the sites stated up to the last checkpoint.
 
         Raises:
-            ConfigError: the sum of masked updates could overflow, or a site has no key yet to mask with.
+            ConfigError: the sum of masked updates could overflow, or fewer than three sites are enrolled.
         """
         settings = self.settings
         return RoundPlan(
@@ -52,8 +51,11 @@ class Planner:
         )
 
     def _masking(self, terms: TrainTerms) -> Masking:
+        """Return the masks of the sites that are enrolled now: one that was revoked is no member any more."""
         cohort = self.settings.cohort
-        if strangers := [site.name for site in cohort if site.name not in self.site_keys]:
-            raise ConfigError(f"not enrolled yet: {', '.join(strangers)}; `fed-server invite` them first")
-        members = tuple(Member(site=site.name, identity=self.site_keys[site.name].hex) for site in cohort)
+        members = tuple(
+            Member(site=site.name, identity=key.hex)
+            for site in cohort
+            if (key := self.site_keys.get(site.name)) is not None
+        )
         return Masking(members=members, ring=smallest_ring(terms, cohort))

@@ -65,7 +65,7 @@ class Run:
             site_keys={site: key.verifying_key for site, key in SITE_KEYS.items()},
             officer_keys={site: key.verifying_key for site, key in OFFICER_KEYS.items()},
             exchange=exchange,
-            quorum=settings.quorum.sites,
+            quorum=settings.quorum_in_force.sites,
             deadline_s=60.0,
         )
         federation = Federation(

@@ -22,11 +22,14 @@ from fed_common.names import SiteName
 from fed_server.masking.courier import Courier
 from fed_server.masking.session import AbandonedError, Dealt, MaskedMean, Session
 from fed_server.rounds import Coordinator, RoundOutcome, run_round
-from fed_server.screening import Contribution, SiteFailure, SiteReply
+from fed_server.screening import Contribution, FailureCode, SiteFailure, SiteReply
 
 logger = logging.getLogger(__name__)
 
 _SESSIONS = 3
+# A site that crashed while training, or answered to a plan with other members, never trains for this round
+# again; waiting for its update has no end.
+_LOST: frozenset[FailureCode] = frozenset(("round-charged-without-answer", "round-answered-differently"))
 
 
 def run_masked_round(
@@ -41,9 +44,8 @@ def run_masked_round(
     ready = run_round(plan, parameters, ReadySites(), coordinator=coordinator, check=check, on_reply=on_reply)
     failures = list(ready.failures)
     if ready.result is None:
-        # A site that crashed while training never trains for this round again; waiting for it has no end.
-        lost = [failure.site for failure in failures if failure.code == "round-charged-without-answer"]
-        reason = f"the update of {', '.join(lost)} was lost in a crash" if lost else ""
+        lost = sorted({failure.site for failure in failures if failure.code in _LOST})
+        reason = f"the update of {', '.join(lost)} is lost" if lost else ""
         return _without_result(ready.answered, failures, abandoned=reason)
 
     def fail(failure: SiteFailure) -> None:

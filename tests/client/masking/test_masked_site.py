@@ -181,7 +181,7 @@ def test_without_require_masks_counts_and_plain_updates_are_answered(tmp_path: P
 def test_counts_can_not_be_masked() -> None:
     with pytest.raises(ConfigError, match="only updates"):
         replace(plan_of(EVALUATE), masking=PLAN.masking)
-    with pytest.raises(ConfigError, match="must be the cohort"):
+    with pytest.raises(ConfigError, match="sites of the cohort"):
         replace(PLAN, cohort=COHORT[:2])
 
 

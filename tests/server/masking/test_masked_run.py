@@ -6,15 +6,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.fakes import COORDINATOR_SIGNS, EAST, FIRST_P, NUM_PARAMETERS, SITE_KEYS, SITES, ObedientSite
+from tests.fakes import (
+    COORDINATOR_SIGNS,
+    EAST,
+    FIRST_P,
+    NUM_PARAMETERS,
+    SITE_KEYS,
+    SITES,
+    ObedientSite,
+    answer_to,
+)
+from tests.masked_sessions import key_of, names
 from tests.server.masking.masked_sites import MaskingSite
 from tests.server.runs import SETTINGS, Crash, CrashAt, Run, new_run
 
 from fed_common.errors import ConfigError, QuorumError
 from fed_common.masking.ring import smallest_ring
-from fed_common.messages import PlanStatement, Step, StepAnswer, is_step, unseal
-from fed_common.names import SiteName
+from fed_common.messages import PlanStatement, Refusal, RefusalCode, Step, StepAnswer, is_step, unseal
+from fed_common.names import RunId, SiteName
+from fed_common.plans import SiteTerms
 from fed_server.journal import RoundPublished, RunStarted, SiteFailed, SumAbandoned
+from fed_server.planner import Planner
 from fed_server.settings import AggregationTable, QuorumTable
 
 # A clip so wide, and noise so fine, that the sum needs 64 bits, and the grid is that of plain updates.
@@ -130,3 +142,36 @@ def test_masks_can_not_be_switched_off_within_a_run(tmp_path: Path) -> None:
 
 def test_a_steps_answer_holds_no_more_than_the_step_asks_for() -> None:
     assert set(StepAnswer.__dataclass_fields__) == {"site", "plan", "session", "step", "body", "refusal"}
+
+
+def test_a_revoked_site_is_no_member_and_too_few_make_no_plan() -> None:
+    keys = {name: key_of(name).verifying_key for name in names(4)}
+    cohort = tuple(SiteTerms(name=name, patients=100) for name in keys)
+    settings = replace(MASKED, cohort=cohort)
+    planner = Planner(run=RunId("run-1"), settings=settings, site_keys=keys)
+    gone, *left = names(4)
+    del keys[gone]
+    masking = planner.plan(1, (), settings.train_terms(), FIRST_P).masking
+    assert masking is not None and set(masking.keys) == set(left)
+    del keys[left[0]]
+    with pytest.raises(ConfigError, match="at least 3 sites, got 2"):
+        planner.plan(1, (), settings.train_terms(), FIRST_P)
+
+
+@pytest.mark.parametrize("code", ["round-charged-without-answer", "round-answered-differently"])
+def test_a_round_whose_update_is_lost_is_skipped(tmp_path: Path, code: RefusalCode) -> None:
+    run, hospitals = masked_run(tmp_path)
+
+    def lost(payload: bytes) -> bytes:
+        if not is_step(payload):
+            plan = unseal(payload, PlanStatement, COORDINATOR_SIGNS)[0].plan
+            if plan.round == 1 and plan.masking:
+                refusal = Refusal(code=code, detail="")
+                return answer_to(plan, np.zeros(0), site=EAST, refusal=refusal)
+        return hospitals[EAST](payload)
+
+    run.sites[EAST] = lost
+    last = run.start(settings=MASKED)
+    (skipped,) = (event for event in run.folder.journal.read() if isinstance(event, SumAbandoned))
+    assert (skipped.round, skipped.reason) == (1, "the update of east is lost")
+    assert np.allclose(last.parameters_P, FIRST_P + VALUE, atol=1e-6)
