@@ -49,6 +49,7 @@ from fed_server.door.door import Door
 from fed_server.door.gate import Fleet
 from fed_server.exchange import Answer, NoAnswer, Question
 from fed_server.flower_link.nodes import Nodes
+from fed_server.flower_link.quiet import quieten_flower
 
 __all__ = ["FlowerExchange"]
 
@@ -86,7 +87,7 @@ class FlowerExchange:
             MachineError: the address is in use.
             TrustError: the register was tampered with.
         """
-        _quieten_flower()
+        quieten_flower()
         factory = LinkStateFactory(
             FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), ObjectStoreFactory(FLWR_IN_MEMORY_DB_NAME)
         )
@@ -295,15 +296,3 @@ def _fleet_service(factory: LinkStateFactory) -> FastAPI:
     service.state.enable_supernode_auth = True
     service.include_router(fleet_router)
     return service
-
-
-def _quieten_flower() -> None:
-    """Leave to the operator only what Flower did not foresee; a refusal is told to the one refused."""
-    flower = logging.getLogger("flwr")
-    flower.handlers.clear()
-    flower.setLevel(logging.ERROR)
-    flower.addFilter(_unforeseen)
-
-
-def _unforeseen(record: logging.LogRecord) -> bool:
-    return "[ApiError:" not in record.getMessage()
