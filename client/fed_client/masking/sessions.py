@@ -88,7 +88,7 @@ class MaskedSessions:
         except (TrustError, MalformedMessageError) as error:
             raise PolicyRefusal("masking-refused", str(error)) from error
         self._last = (question, told)
-        logger.info("round %d: masked sum, step %s done", statement.plan.round, statement.step)
+        logger.debug("round %d: masked sum, step %s done", statement.plan.round, statement.step)
         return told
 
     def _begin(self, statement: StepStatement) -> None:
