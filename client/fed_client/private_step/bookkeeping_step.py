@@ -20,13 +20,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fed_client.private_step.layer_gradients import LayerGradients, is_supported, layer_gradients
-from fed_client.private_step.step import PatientBatch, UnsupportedLayerError, by_number_of_images
+from fed_client.private_step.step import ROUNDING, PatientBatch, UnsupportedLayerError, by_number_of_images
 from fed_common.errors import PrivacyError
 from fed_common.objective import image_losses
-
-# A sum of float32 depends on its other terms in the last places. Clipped shorter by so much, a patient moves
-# the sum by less than the clip norm all the same.
-_ROUNDING = 2.0**-16
 
 
 class BookkeepingStep:
@@ -72,7 +68,7 @@ class BookkeepingStep:
         if not finite_S.all():
             self._add_clipped(batch.only(finite_S), total_P, clip_norm, weights)
             return
-        factors_S = (clip_norm * (1 - _ROUNDING) / squared_S.sqrt()).clamp(max=1)
+        factors_S = (clip_norm * (1 - ROUNDING) / squared_S.sqrt()).clamp(max=1)
         factors_S = factors_S.to(self._device, batch.images_NCHW.dtype)
         for layer, place in self._places.items():
             start = place.start

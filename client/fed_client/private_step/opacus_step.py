@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from opacus import GradSampleModule
 from torch import nn
 
-from fed_client.private_step.step import PatientBatch
+from fed_client.private_step.step import ROUNDING, PatientBatch
 from fed_common.errors import PrivacyError
 from fed_common.objective import image_losses
 
@@ -40,7 +40,7 @@ class OpacusStep:
         norms_S = torch.linalg.vector_norm(gradients_SP, dim=1, dtype=torch.float64)
         finite_S = norms_S.isfinite()
         gradients_SP[~finite_S] = 0  # not by their factor: 0 * NaN is NaN
-        factors_S = torch.where(finite_S, (clip_norm / norms_S).clamp(max=1), 0)
+        factors_S = torch.where(finite_S, (clip_norm * (1 - ROUNDING) / norms_S).clamp(max=1), 0)
         total_P: NDArray[np.float64] = (factors_S @ gradients_SP.double()).numpy()
         return total_P
 
