@@ -85,7 +85,7 @@ def test_guesses_are_limited_before_they_are_looked_at(coordinator: Coordinator)
                 coordinator.address, b"{}", ca=read_certificate(coordinator.config.parent / "keys/ca.crt")
             )
         except FedError as error:
-            statuses.append("429" in str(error))
+            statuses.append("HTTP 429" in str(error))
     assert any(statuses) and not statuses[0]
 
 
