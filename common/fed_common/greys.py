@@ -1,5 +1,7 @@
 """Turns greys as they are stored into the numbers a model sees: the same at every site and in test sets."""
 
+import functools
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,6 +26,7 @@ def unstored(values: NDArray[np.int16]) -> NDArray[np.uint16]:
     return values.view(np.uint16) ^ np.uint16(1 << 15)
 
 
+@functools.lru_cache  # asked for every batch
 def scale_and_shift(normalisation: Normalisation) -> tuple[np.float32, np.float32]:
     """Return what a stored grey is multiplied with, and what is added, to become a model's input."""
     scale = 1 / (_WHITE * normalisation.spread)
