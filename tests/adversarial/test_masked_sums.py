@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from tests.fakes import new_key
+from tests.fakes import POLICY, new_key
 from tests.masked_sessions import (
     RING,
     SESSION,
@@ -21,7 +21,9 @@ from tests.masked_sessions import (
     update_of,
 )
 
+from fed_client.masking.admission import refuse_masking
 from fed_client.masking.party import Confirmed, Dealt
+from fed_client.policy import PolicyRefusal
 from fed_common import canonical
 from fed_common.errors import ConfigError, FedError, MalformedMessageError, TrustError
 from fed_common.masking.keys import SessionSecrets, pair_mask, public_hex
@@ -277,3 +279,16 @@ def test_a_sum_less_one_site_would_be_that_sites_update() -> None:
         ring=RING,
     )
     assert np.array_equal(everybody - again.unmask(), expected_sum(plan, [D]))
+
+
+def test_among_keys_of_the_coordinators_own_a_sum_is_one_sites_update() -> None:
+    """Faults 84 and 85: who holds both others' keys subtracts them; `policy.peers` knows neither."""
+    total, invented = Courier(PLAN).mask().unmask(), (B, C)
+    assert np.array_equal(total - expected_sum(PLAN, invented), expected_sum(PLAN, [A]))
+
+    fingerprints = {site: key_of(site).verifying_key.spoken for site in names(5)}
+    own = key_of(A).verifying_key
+    with pytest.raises(PolicyRefusal, match="not in policy") as refused:
+        refuse_masking(PLAN, replace(POLICY, peers=(fingerprints[D], fingerprints[E])), site=A, key=own)
+    assert refused.value.code == "peer-unknown"
+    refuse_masking(PLAN, replace(POLICY, peers=(fingerprints[B], fingerprints[C])), site=A, key=own)
