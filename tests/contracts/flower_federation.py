@@ -1,10 +1,9 @@
 """A server and sites of the Flower link for tests: real TLS on loopback, sites as threads."""
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import (
@@ -23,12 +22,6 @@ from fed_server.door.door import Door
 from fed_server.door.tls import TlsFiles
 from fed_server.flower_link import FlowerExchange
 from fed_server.registry.registry import Registry
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def make_pki(folder: Path, *, passphrase: bytes | None = None) -> Path:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.contracts.exchange_contract import AMPLE_S, NORTH, by_site, question, reverse
-from tests.contracts.flower_federation import answering, free_port, link_to, make_pki, serving, wait_until
+from tests.contracts.flower_federation import answering, link_to, make_pki, serving, wait_until
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 

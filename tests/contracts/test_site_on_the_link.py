@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from tests.client.fake_randomness import FakeRandomness
 from tests.contracts.exchange_contract import AMPLE_S, NORTH, by_site
-from tests.contracts.flower_federation import answering, free_port, link_to, make_pki, serving, wait_until
+from tests.contracts.flower_federation import answering, link_to, make_pki, serving, wait_until
 from tests.fakes import RUN, SITE_KEYS, opened_site, plan_of, sealed
+from tests.ports import free_port
 
 from fed_client.flower_link import serve
 from fed_client.private_step import PatientBatch, private_step

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -10,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.ports import free_port
 
 from fed_client.config import load_site_config
 from fed_common.ledger_record import LedgerEvent, LedgerRecord
@@ -59,12 +60,6 @@ def wait_until(happened: Callable[[], bool], *, what: str) -> None:
     while not happened():
         assert time.monotonic() < deadline, f"waited {AMPLE_S:g} s for: {what}"
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True, kw_only=True)

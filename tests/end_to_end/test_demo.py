@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from tests.end_to_end.processes import command, free_port, json_lines, running
+from tests.end_to_end.processes import command, json_lines, running
+from tests.ports import free_port
 
 from fed_common.checkpoint import load_manifest
 from fed_common.reference import References, load_references

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from pydicom import dcmread
-from tests.client.pacs.orthanc import MISSING, PASSWORD, USER, Orthanc, free_port, running_orthanc
+from tests.client.pacs.orthanc import MISSING, PASSWORD, USER, Orthanc, running_orthanc
 from tests.client.pacs.studies import studies
+from tests.ports import free_port
 
 from fed_client.pacs.archive import Archive, ArchiveBusyError, InstanceRef, Query
 from fed_client.pacs.command import opened_archive
