@@ -3,9 +3,11 @@
 # Shape letters: N draws, R = 2 N random words.
 
 import math
+from collections.abc import Callable
 
 import numba
 import numpy as np
+from numpy.polynomial import Chebyshev, Polynomial
 from numpy.typing import NDArray
 
 _LN2 = math.log(2)
@@ -13,6 +15,9 @@ _SQRT2 = math.sqrt(2)
 # Or'ed to an integer below 2^52, these bits make the number 2^52 more, without a conversion.
 _TWO_52_BITS = np.uint64(0x4330000000000000)
 _TWO_52 = 2.0**52
+# What, added to the bits of a number from sqrt(1/2) up to sqrt(2), gives them the exponent field 64.
+_TO_64 = np.uint64((64 << 52) - int(np.float64(math.sqrt(0.5)).view(np.uint64)) & (1 << 64) - 1)
+_SIXTY_FOUR = np.uint64(64 << 52)
 
 # Not cached on disk: numba would write pickles there.
 _compiled = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
@@ -75,29 +80,34 @@ def _number(below_2_52: int) -> float:
 
 @_inlined  # type: ignore[untyped-decorator]
 def _split(value: float) -> tuple[float, float]:
-    """Return the exponent of 2 and the rest, between sqrt(1/2) and sqrt(2), of a normal number."""
+    """Return the exponent of 2 and the rest, between sqrt(1/2) and sqrt(2), of a number from 2^-64 to 1."""
     bits = np.float64(value).view(np.uint64)
-    exponent = _number(bits >> np.uint64(52)) - 1023
-    rest = np.uint64((bits & np.uint64(0x000FFFFFFFFFFFFF)) | np.uint64(0x3FF0000000000000)).view(np.float64)
-    large = rest > _SQRT2
-    return (exponent + 1, 0.5 * rest) if large else (exponent, rest)
+    field = np.uint64(bits + _TO_64) >> np.uint64(52)
+    rest = np.uint64(bits + _SIXTY_FOUR - np.uint64(field << np.uint64(52))).view(np.float64)
+    return _number(field) - 64, rest
 
 
-# The series end below a float64's last place.
+def _polynomial(
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]], end: float, degree: int
+) -> list[float]:
+    """Return the coefficients, constant first, of `function` interpolated from 0 to `end`."""
+    interpolated = Chebyshev.interpolate(function, degree, domain=[0, end])
+    coefficients: list[float] = interpolated.convert(kind=Polynomial).coef.tolist()
+    return coefficients
+
+
+# Both are within 1e-15, where Taylor's series would need half as many terms again.
+_A0, _A1, _A2, _A3, _A4, _A5, _A6 = _polynomial(lambda z_N: np.arctanh(z_N**0.5) / z_N**0.5, 0.0295, 6)
+_B0, _B1, _B2, _B3, _B4, _B5, _B6, _B7 = _polynomial(lambda z_N: np.sin(z_N**0.5) / z_N**0.5, 2.4675, 7)
 
 
 @_inlined  # type: ignore[untyped-decorator]
 def _log_series(z: float) -> float:
     """Return 1 + z/3 + z^2/5 ...: log((1 + s) / (1 - s)) / 2s, for z = s^2 up to 0.0295."""
-    upper = 1 / 13 + z * (1 / 15 + z * (1 / 17 + z * (1 / 19 + z * (1 / 21))))
-    return 1 + z * (1 / 3 + z * (1 / 5 + z * (1 / 7 + z * (1 / 9 + z * (1 / 11 + z * upper)))))
+    return _A0 + z * (_A1 + z * (_A2 + z * (_A3 + z * (_A4 + z * (_A5 + z * _A6)))))
 
 
 @_inlined  # type: ignore[untyped-decorator]
 def _sine_series(z: float) -> float:
-    """Return 1 - z/3! + z^2/5! ...: sin(a) / a, for z = a^2 up to 2.47."""
-    upper = 1 - z * (1 / 156) * (
-        1 - z * (1 / 210) * (1 - z * (1 / 272) * (1 - z * (1 / 342) * (1 - z * (1 / 420))))
-    )
-    lower = 1 - z * (1 / 42) * (1 - z * (1 / 72) * (1 - z * (1 / 110) * upper))
-    return 1 - z * (1 / 6) * (1 - z * (1 / 20) * lower)
+    """Return 1 - z/3! + z^2/5! ...: sin(a) / a, for z = a^2 up to 2.4675."""
+    return _B0 + z * (_B1 + z * (_B2 + z * (_B3 + z * (_B4 + z * (_B5 + z * (_B6 + z * _B7))))))

@@ -50,9 +50,11 @@ class SystemRandomness:
         drawn = np.empty(size)
         encryptor = _encryptor(os.urandom(32), bytes(16))
         zeros = memoryview(bytes(32 * _BLOCK))
+        stream = bytearray(32 * _BLOCK + 15)  # `update_into` asks for the 15
         for start in range(0, size, _BLOCK):
             block = drawn[start : start + _BLOCK]
-            words = np.frombuffer(encryptor.update(zeros[: 32 * block.size]), dtype="<u8")
+            encryptor.update_into(zeros[: 32 * block.size], stream)
+            words = np.frombuffer(stream, dtype="<u8", count=4 * block.size)
             sum_of_four_normals(words[: 2 * block.size], words[2 * block.size :], std / 2, block)
         return drawn
 
