@@ -16,8 +16,10 @@ from fed_client.countersignature import Countersignature
 from fed_client.dataset import LabelledImages, SiteDataset
 from fed_client.policy import SitePolicy
 from fed_client.site import Site, SiteIdentity
-from fed_common import fixedpoint
+from fed_common import fixedpoint, signed_fact
 from fed_common.accounting import Spend
+from fed_common.artefacts.cosigning import CosignAnswer, is_cosign_request, open_request
+from fed_common.artefacts.envelope import Signature
 from fed_common.checkpoint import parameter_bytes
 from fed_common.ledger import LedgerSubject, PrivacyLedger
 from fed_common.ledger_record import LedgerHead, Unit
@@ -269,6 +271,18 @@ def answer_to(
     return seal(statement, body, key or SITE_KEYS[site])
 
 
+def cosignature(request: bytes, *, site: SiteName, key: SigningKey | None = None) -> bytes:
+    """Return the answer of a site that signs whatever it is asked to, with its own key or another."""
+    statement = open_request(request, COORDINATOR_SIGNS).statement.encode()
+    answer = CosignAnswer(
+        site=site,
+        statement=digest_of(statement),
+        signature=Signature.by(key or SITE_KEYS[site], statement),
+        refusal=None,
+    )
+    return signed_fact.sign(answer, SITE_KEYS[site])
+
+
 @dataclass
 class ObedientSite:
     """Answers every plan: its own constant update, scores of 50 healthy and 50 sick, or fixed statistics."""
@@ -278,6 +292,8 @@ class ObedientSite:
     plans: list[RoundPlan] = field(default_factory=list)
 
     def __call__(self, payload: bytes) -> bytes:
+        if is_cosign_request(payload):
+            return cosignature(payload, site=self.name)
         statement, _ = unseal(payload, PlanStatement, COORDINATOR_SIGNS)
         plan = statement.plan
         self.plans.append(plan)

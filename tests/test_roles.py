@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 from tests.authority_samples import authority
 from tests.fakes import COORDINATOR_KEY, NORTH, OFFICER_KEYS, POLICY, RUN, SITE_KEYS, new_key, plan_of
+from tests.released_models import MANIFEST
 
 from fed_client.signed_policy import PolicyTerms, sign_policy, verified_policy
 from fed_common.accounting import Spend
+from fed_common.artefacts.envelope import Signature
+from fed_common.checkpoint import sign_manifest
 from fed_common.errors import FedError
 from fed_common.ledger import LedgerSubject, PrivacyLedger
 from fed_common.ledger_record import LedgerHead, LedgerRecord
@@ -86,6 +89,13 @@ def answer(hand: Hand) -> None:
     LedgerRecord.read(path, SITE_KEYS[NORTH].verifying_key)
 
 
+def cosign(hand: Hand) -> None:
+    envelope = sign_manifest(MANIFEST, COORDINATOR_KEY)
+    signature = Signature.by(hand.signing("site's identity"), envelope.statement)
+    keys = [COORDINATOR_KEY.verifying_key, SITE_KEYS[NORTH].verifying_key]
+    assert len(envelope.and_signed([signature]).signers(keys)) == 2
+
+
 def sign_terms(hand: Hand) -> None:
     terms = PolicyTerms(
         site=NORTH, images="images", unit="patient", state="state", witness="witness", policy=POLICY
@@ -111,6 +121,7 @@ ATTEMPTS: dict[Action, Callable[[Hand], None]] = {
     "invite, approve and revoke sites": invite,
     "ask sites, publish models": ask,
     "answer, charge the ledger": answer,
+    "co-sign finished models": cosign,
     "sign what a site allows": sign_terms,
     "begin another budget": reset,
     "check models and ledgers": check,

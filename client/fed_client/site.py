@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fed_client.answers import AnswerStore
+from fed_client.cosigning import Cosigner
 from fed_client.countersignature import Countersignature
 from fed_client.dataset import SiteDataset
 from fed_client.evaluation import release_counts
@@ -38,9 +39,11 @@ from fed_client.statistics import release_statistics
 from fed_client.training import clip_update, train_privately
 from fed_common import fixedpoint
 from fed_common.accounting import Accountant, Spend
+from fed_common.artefacts.cosigning import is_cosign_request
 from fed_common.errors import MalformedMessageError
 from fed_common.layout import layout_of, load_flat, num_parameters
 from fed_common.ledger import PrivacyLedger
+from fed_common.ledger_record import LedgerRecord
 from fed_common.messages import (
     AnswerStatement,
     PlanStatement,
@@ -101,6 +104,13 @@ class Site:
             minimum=minimum_sum(self.policy),
             updates=AnswerStore(self.answers.folder / "unmasked"),
         )
+        self._cosigner = Cosigner(
+            site=self.identity.name,
+            key=self.identity.key,
+            coordinator=self.identity.coordinator,
+            task=self.task,
+            memory=self.answers.folder / "evaluated.json",
+        )
         self._stopping = threading.Event()
         self._one_at_a_time = threading.Lock()
 
@@ -109,7 +119,7 @@ class Site:
         self._stopping.set()
 
     def answer(self, message: bytes) -> bytes:
-        """Return the sealed answer to a sealed plan.
+        """Return the sealed answer to a sealed plan, or to a request to co-sign the finished model.
 
         Raises:
             TrustError: the plan isn't the coordinator's, or is too old.
@@ -119,6 +129,9 @@ class Site:
         """
         if is_step(message):
             return self._answer_step(message)
+        if is_cosign_request(message):
+            with self._one_at_a_time:
+                return self._cosigner.answer(message, self.ledger.record, self._state)
         statement, parameters = unseal(message, PlanStatement, self.identity.coordinator)
         refuse_expired(statement)
         plan = statement.plan
@@ -184,6 +197,7 @@ class Site:
         else:
             self._masked.keep(plan, fixedpoint.to_fixed(values, scale=plan.masking.ring.scale))
             body = b""
+        self._cosigner.remember(plan)
         message = self._seal(plan, body, None, tightened=admission.tightened)
         self.answers.keep(plan.run, plan.round, plan.phase, message)
         logger.info("round %d of %d %s: answered", plan.round, plan.rounds, plan.phase)
@@ -271,4 +285,7 @@ class Site:
 
     def privacy(self) -> PrivacyStatement:
         """Return what this site's patients have given away up to now, over all runs."""
-        return state_privacy(self.ledger.record, self.policy, self.accountants)
+        return self._state(self.ledger.record)
+
+    def _state(self, record: LedgerRecord) -> PrivacyStatement:
+        return state_privacy(record, self.policy, self.accountants)

@@ -1,8 +1,9 @@
 """The model as it leaves the coordinator: parameters in safetensors, facts in a signed manifest beside them.
 
-A checkpoint is a folder `NNNN/` with `model.safetensors` and `manifest.json`; where the model is a mean over
-rounds, also with `iterate.safetensors`, which the next round goes on from. It is written aside, synced and
-renamed as a whole; each manifest names the one before it, so that the chain can't be shortened or reordered.
+A checkpoint is a folder `NNNN/` with `model.safetensors` and `manifest.json`, an in-toto statement about it
+in a DSSE envelope; where the model is a mean over rounds, also with `iterate.safetensors`, which the next
+round goes on from. It is written aside, synced and renamed as a whole; each manifest names the one before
+it, so that the chain can't be shortened or reordered.
 """
 
 import shutil
@@ -12,15 +13,16 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
-from fed_common import canonical, signed_fact
-from fed_common.audit import Release
-from fed_common.errors import MachineError, MalformedMessageError, TrustError
+from fed_common import canonical
+from fed_common.artefacts.envelope import Envelope
+from fed_common.artefacts.participation import SiteRounds
+from fed_common.artefacts.statement import SUBJECT, decode_statement, encode_statement
+from fed_common.artefacts.tensors import parameters_of, read_model_file
+from fed_common.errors import MachineError, TrustError
 from fed_common.files import sync_folder, write_atomically
-from fed_common.layout import from_tensors, layout_of, to_tensors
+from fed_common.layout import layout_of, to_tensors
 from fed_common.messages import PrivacyStatement
 from fed_common.models import ModelSpec, build_model
 from fed_common.names import Digest, RunId, SiteName, digest_of
@@ -28,7 +30,7 @@ from fed_common.plans import TrainTerms
 from fed_common.scoring import TestFigures
 from fed_common.signing import SigningKey, VerifyingKey
 
-MODEL_FILE = "model.safetensors"
+MODEL_FILE = SUBJECT
 ITERATE_FILE = "iterate.safetensors"
 MANIFEST_FILE = "manifest.json"
 FIRST = Digest("0" * 64)
@@ -48,8 +50,8 @@ class Manifest:
 
     Whoever uses the model prepares images by the task's recipe, makes input of them by
     `terms.normalisation`, and reads the logits as `multi_label` says (`fed_common.objective`). `iterate` is
-    the file that the next round goes on from, where that isn't the model.
-    `release` is in the manifest of a published model, None in those of rounds.
+    the file that the next round goes on from, where that isn't the model; `trained` says who the model is
+    made of.
     """
 
     version: Literal[1] = 1
@@ -67,9 +69,9 @@ class Manifest:
     iterate: Digest | None = None
     terms: TrainTerms
     sites: tuple[SitePrivacy, ...]
+    trained: tuple[SiteRounds, ...]
     test: TestFigures | None
     previous: Digest
-    release: Release | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +112,7 @@ def publish(
         write_atomically(aside / MODEL_FILE, model)
         if iterate is not None:
             write_atomically(aside / ITERATE_FILE, iterate)
-        write_atomically(aside / MANIFEST_FILE, signed_fact.sign(checkpoint.manifest, key))
+        write_atomically(aside / MANIFEST_FILE, sign_manifest(checkpoint.manifest, key).encode())
         aside.rename(target)
         sync_folder(folder)
     except OSError as error:
@@ -125,7 +127,22 @@ def load(folder: Path, spec: ModelSpec, key: VerifyingKey) -> Checkpoint:
         MalformedMessageError: the files have another form.
     """
     manifest = load_manifest(folder, key)
-    parameters_P = _load_parameters(folder / MODEL_FILE, manifest.file, spec)
+    layout = layout_of(build_model(spec))
+    return checkpoint_of(manifest, read_model_file(folder / MODEL_FILE, layout), spec)
+
+
+def checkpoint_of(manifest: Manifest, contents: bytes, spec: ModelSpec) -> Checkpoint:
+    """Return the model in a file that a trusted manifest names.
+
+    Raises:
+        TrustError: it is another file, another network's, or has other parameters.
+        MalformedMessageError: the file has another form.
+    """
+    if manifest.model != spec.fingerprint:
+        raise TrustError(f"a model of {manifest.model}, not of {spec.fingerprint}")
+    parameters_P = _named_parameters(contents, manifest.file, spec)
+    if digest_of(parameter_bytes(parameters_P)) != manifest.parameters:
+        raise TrustError("not the parameters that the manifest names")
     return Checkpoint(manifest=manifest, parameters_P=parameters_P)
 
 
@@ -138,35 +155,47 @@ def load_iterate(folder: Path, checkpoint: Checkpoint, spec: ModelSpec) -> NDArr
     """
     if checkpoint.manifest.iterate is None:
         return checkpoint.parameters_P
-    return _load_parameters(folder / ITERATE_FILE, checkpoint.manifest.iterate, spec)
+    contents = read_model_file(folder / ITERATE_FILE, layout_of(build_model(spec)))
+    return _named_parameters(contents, checkpoint.manifest.iterate, spec)
 
 
-def _load_parameters(path: Path, named: Digest, spec: ModelSpec) -> NDArray[np.float32]:
-    try:
-        contents = path.read_bytes()
-    except OSError as error:
-        raise TrustError(f"{path.parent}: not a whole checkpoint ({error.strerror})") from error
+def _named_parameters(contents: bytes, named: Digest, spec: ModelSpec) -> NDArray[np.float32]:
     if digest_of(contents) != named:
-        raise TrustError(f"{path}: not the file that the manifest names")
-    try:
-        tensors = load_safetensors(contents)
-    except SafetensorError as error:
-        raise MalformedMessageError(f"{path}: not a safetensors file") from error
-    return from_tensors(tensors, layout_of(build_model(spec)))
+        raise TrustError("not the file that the manifest names")
+    return parameters_of(contents, layout_of(build_model(spec)))
+
+
+def sign_manifest(manifest: Manifest, key: SigningKey) -> Envelope:
+    """Return the manifest as the coordinator states it, with room for more signatures."""
+    return Envelope.seal(encode_statement(manifest, subject=manifest.file), key)
 
 
 def load_manifest(folder: Path, key: VerifyingKey) -> Manifest:
-    """Return the signed facts of the checkpoint in `folder`.
+    """Return the signed facts of the checkpoint in `folder`; that others signed, too, isn't looked at.
 
     Raises:
         TrustError: the manifest is missing or isn't signed by `key`.
         MalformedMessageError: it has another form.
     """
+    envelope = load_envelope(folder)
+    envelope.refuse_unsigned(key)
+    subject, manifest = decode_statement(envelope.statement, Manifest)
+    if subject != manifest.file:
+        raise TrustError(f"{folder}: the manifest is about another file than it names")
+    return manifest
+
+
+def load_envelope(folder: Path) -> Envelope:
+    """Return the manifest in `folder` with its signatures, of which none is checked yet.
+
+    Raises:
+        TrustError: it is missing.
+        MalformedMessageError: it has another form.
+    """
     try:
-        signed = (folder / MANIFEST_FILE).read_bytes()
+        return Envelope.read((folder / MANIFEST_FILE).read_bytes())
     except OSError as error:
         raise TrustError(f"{folder}: not a whole checkpoint ({error.strerror})") from error
-    return signed_fact.verify(signed, Manifest, key)
 
 
 def latest(folder: Path) -> Path | None:

@@ -195,6 +195,23 @@ class LedgerRecord:
             return head.digest == GENESIS
         return 0 < head.events <= len(self.digests) and self.digests[head.events - 1] == head.digest
 
+    def up_to(self, head: LedgerHead) -> Self:
+        """Return what the ledger said when it had come to `head`.
+
+        Raises:
+            LedgerError: it never had.
+        """
+        known = self.digests[: head.events]
+        if len(known) != head.events or (known[-1] if known else GENESIS) != head.digest:
+            raise LedgerError(f"this ledger never had the head {head.events}:{head.digest[:12]}")
+        return replace(
+            self,
+            events=tuple(fact for fact in self.events if fact.seq < head.events),
+            changes=tuple(fact for fact in self.changes if fact.seq < head.events),
+            digests=known,
+            fragment=b"",
+        )
+
     def and_then(self, fact: LedgerEvent | OfficerChange, digest: Digest) -> Self:
         """Return the record with one more line."""
         longer = replace(self, digests=(*self.digests, digest))

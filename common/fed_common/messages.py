@@ -47,6 +47,7 @@ RefusalCode = Literal[
     "ring-too-small",
     "round-masked-already",
     "masking-refused",
+    "cosignature-refused",
 ]
 
 

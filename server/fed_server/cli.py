@@ -7,26 +7,19 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from fed_common import checkpoint as checkpoints
-from fed_common.audit import Release
 from fed_common.errors import FedError
 from fed_common.files import exclusive
 from fed_common.logs import log_to_stderr, run_command
 from fed_common.machine import settle_in
-from fed_common.models import spec_for
-from fed_common.names import run_id, site_name
-from fed_common.signing import VerifyingKey
-from fed_common.task import load_task
+from fed_common.names import site_name
 from fed_common.templates import list_or_write
+from fed_server.artefacts.command import register_commands as register_model_commands
 from fed_server.authority.commands import app as authority
 from fed_server.config import FederationConfig, load_federation_config
 from fed_server.console import ConsoleObserver, JsonObserver
 from fed_server.dev_certificates import write_dev_certificates
 from fed_server.flower_link import FlowerExchange
 from fed_server.registry.commands import register_commands
-from fed_server.release import load_audit, release_model
-from fed_server.report import write_report
-from fed_server.run_folder import RunFolder
 from fed_server.running import current_run, go_on
 from fed_server.status_command import status
 
@@ -69,6 +62,7 @@ def start(
 app.command()(status)
 app.add_typer(authority)
 register_commands(app)
+register_model_commands(app)
 
 
 @app.command()
@@ -89,58 +83,6 @@ def dev_certificates(
 
 
 @app.command()
-def publish(
-    run: Annotated[str, typer.Argument(help="A finished run, such as pneumonia-1a2b3c4d.")],
-    out: Annotated[Path, typer.Option(help="A new folder for the published model.")],
-    config: Annotated[Path, typer.Option(help="The federation's configuration.")] = Path("federation.toml"),
-    audit: Annotated[Path | None, typer.Option(help="The verdict that `fed-sim audit` wrote.")] = None,
-    without_audit: Annotated[
-        str, typer.Option(help="Instead, a reason to go without one; it goes into the signed manifest.")
-    ] = "",
-) -> None:
-    """Let a finished model go, signed with the passed audit of the code that made it.
-
-    The audit must be of the code that every site ran; the report shows it from then on.
-    """
-    settings = load_federation_config(config)
-    release = Release(audit=load_audit(audit) if audit else None, without_audit=without_audit)
-    folder = RunFolder(settings.runs, run_id(run))
-    with exclusive(settings.runs, owner="fed-server"):
-        release_model(folder, settings.settings.model, release, key=settings.identity, out=out)
-        write_report(folder.report, folder.journal.read(), settings.references)
-    typer.echo(f"{out}: published {run}, {_ground(release)}")
-    typer.echo(f"report: {folder.report}")
-
-
-@app.command()
-def verify(
-    model: Annotated[Path, typer.Argument(help="A folder with model.safetensors and manifest.json.")],
-    key: Annotated[Path, typer.Option(help="The coordinator's public key, identity.pub.")],
-    task: Annotated[Path, typer.Option(help="The task file that the model was trained for.")],
-) -> None:
-    """Check that a model is the one that the coordinator signed, and print what is vouched for."""
-    learnt = load_task(task)
-    spec = spec_for(learnt)
-    manifest = checkpoints.load(model, spec, VerifyingKey.load(key)).manifest
-    typer.echo(f"signed: run {manifest.run}, round {manifest.round} of {manifest.rounds}, {manifest.model}")
-    normalisation = manifest.terms.normalisation
-    typer.echo(
-        f"input: greys of 0 to 1, less {normalisation.mean:g}, by {normalisation.spread:g}; "
-        f"output: {'several labels' if manifest.multi_label else 'one class'} of "
-        f"{', '.join(manifest.classes)}; positive: {manifest.positive}"
-    )
-    typer.echo(f"published: {_ground(manifest.release)}" if manifest.release else "not published")
-    for stated in manifest.sites:
-        privacy = stated.privacy
-        typer.echo(
-            f"{stated.site}: each {privacy.unit} is protected with epsilon {privacy.epsilon:.3f}, "
-            f"delta {privacy.delta:g} against {privacy.adversary}, after {privacy.releases} releases "
-            f"({privacy.sampling}; {privacy.accountant}; ledger {privacy.ledger.digest[:12]}; "
-            f"code {privacy.code[:12]})"
-        )
-
-
-@app.command()
 def task(
     name: Annotated[str | None, typer.Argument(help="Which; without it, all are listed.")] = None,
     out: Annotated[Path, typer.Option(help="A new file for the task.")] = Path("task.toml"),
@@ -153,13 +95,6 @@ def main() -> None:
     """Run the command line."""
     log_to_stderr()
     run_command("fed-server", app)
-
-
-def _ground(release: Release) -> str:
-    """Return in words why the model was let go."""
-    if release.audit is None:
-        return f"without an audit: {release.without_audit}"
-    return f"with the audit of {release.audit.date}, passed by code {release.audit.code[:12]}"
 
 
 def _run(config: FederationConfig, *, json: bool, new_run: bool) -> None:

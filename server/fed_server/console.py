@@ -20,6 +20,7 @@ from fed_common.messages import PrivacyStatement
 from fed_common.metrics import Estimate
 from fed_common.names import SiteName
 from fed_server.journal import (
+    ModelCosigned,
     ModelReleased,
     PhaseAsked,
     RoundPublished,
@@ -122,8 +123,8 @@ class ConsoleObserver:
                 self._print("  ".join(_statistics(event)))
             case RoundPublished():
                 self._print("  ".join(self._run.parts_of(event)))
-            case RunFinished():
-                self._print(f"finished: {event.rounds} rounds published", style="bold")
+            case ModelCosigned() | RunFinished():
+                self._print(_ending(event), style="bold")
             case _:
                 pass  # shown by the bar alone
         self._progress.update(
@@ -181,7 +182,7 @@ class _RunSoFar:
             case RoundPublished():
                 self.done = event.round
                 self.seconds.append(event.seconds)
-            case SiteFailed() | StatisticsGathered() | RunFinished() | ModelReleased():
+            case SiteFailed() | StatisticsGathered() | ModelCosigned() | RunFinished() | ModelReleased():
                 pass
 
     def parts_of(self, event: RoundPublished) -> Iterator[str]:
@@ -211,6 +212,14 @@ def _trouble(event: SiteFailed | SumAbandoned) -> str:
         return f"round {event.round}: abandoned, {event.reason}"
     reason = f"{event.code}: {event.detail}" if event.detail else event.code
     return f"round {event.round} {event.phase}: {event.site} {reason}"
+
+
+def _ending(event: ModelCosigned | RunFinished) -> str:
+    if isinstance(event, RunFinished):
+        return f"finished: {event.rounds} rounds published"
+    line = f"co-signed by {', '.join(event.sites) or 'nobody'}"
+    unsigned = ", ".join(f"{site.site} ({site.code} {site.detail}".rstrip() + ")" for site in event.unsigned)
+    return f"{line}; not by {unsigned}" if unsigned else line
 
 
 def _header(event: RunStarted) -> str:

@@ -12,7 +12,7 @@ the same to the last bit, so that sites answer with the bytes they had already m
 2. ask the cohort to train, and fold their updates (`run_round`); without a quorum of answers, ask again;
 3. step: FedAvg adds the weighted mean update to the weights, and the model follows (`averaging`);
 4. ask the sites for noised counts of the candidate, and judge it on the public test set;
-5. publish the signed checkpoint; only now does the round count.
+5. publish the signed checkpoint; only now does the round count. The last one is co-signed by the sites.
 """
 
 import time
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fed_common import checkpoint as checkpoints
+from fed_common.artefacts.participation import trained_after
 from fed_common.checkpoint import Checkpoint, SitePrivacy, parameter_bytes
 from fed_common.errors import ConfigError, QuorumError
 from fed_common.messages import RoundPlan
@@ -33,6 +34,7 @@ from fed_common.plans import StatisticsTerms
 from fed_common.statistics import PatientCounts
 from fed_common.test_set import TestSet
 from fed_server.aggregation import AggregationRule, CountsBySite, ResultT_co, WeightedMean
+from fed_server.artefacts.cosigning import Cosigning
 from fed_server.averaging import Weights
 from fed_server.continuity import Continuity
 from fed_server.gathering import gather
@@ -98,7 +100,7 @@ class Federation:
             )
         while current.manifest.round < self.settings.training.rounds:
             current, weights = self._round(current, weights)
-        self.folder.present_result()
+        Cosigning(coordinator=self.coordinator, settings=self.settings).present(self.folder, tell=self._tell)
         self._tell(RunFinished(rounds=current.manifest.round))
         return current
 
@@ -128,7 +130,7 @@ class Federation:
                 RoundPublished(
                     round=current.manifest.round,
                     seconds=0.0,
-                    sites=tuple(stated.site for stated in current.manifest.sites),
+                    sites=tuple(t.site for t in current.manifest.trained if t.last == current.manifest.round),
                     test=current.manifest.test,
                     federated=(),
                     checkpoint=current.digest,
@@ -167,7 +169,9 @@ class Federation:
             self._tell(gathered)
             known = latest_privacy(known, outcome)
         weights = Weights.first(first_P)
-        first = self._publisher.publish(0, weights, terms, sites=known, previous=checkpoints.FIRST)
+        first = self._publisher.publish(
+            0, weights, terms, sites=known, trained=(), previous=checkpoints.FIRST
+        )
         return first, weights
 
     def _ask_statistics(
@@ -193,7 +197,12 @@ class Federation:
             privacy = latest_privacy(privacy, evaluated)
             figures = figures_of(evaluated.result or {})
         published = self._publisher.publish(
-            number, weights, current.manifest.terms, sites=privacy, previous=current.digest
+            number,
+            weights,
+            current.manifest.terms,
+            sites=privacy,
+            trained=trained_after(number, outcome.included, current.manifest.trained),
+            previous=current.digest,
         )
         self._tell(
             RoundPublished(

@@ -147,6 +147,25 @@ class RoundPublished:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unsigned:
+    """A site that did not co-sign the finished model, and why."""
+
+    site: SiteName
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCosigned:
+    """The sites were asked to sign the finished model, whose manifest has this digest."""
+
+    round: int
+    manifest: Digest
+    sites: tuple[SiteName, ...]
+    unsigned: tuple[Unsigned, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFinished:
     """All rounds are published."""
 
@@ -155,8 +174,10 @@ class RunFinished:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelReleased:
-    """The run's model was published, on the ground that `release` gives."""
+    """The run's model was published as release `number`, to be used until `expires`, on the ground given."""
 
+    number: int
+    expires: int
     release: Release
 
 
@@ -170,6 +191,7 @@ RunEvent = (
     | SumAbandoned
     | StatisticsGathered
     | RoundPublished
+    | ModelCosigned
     | RunFinished
     | ModelReleased
 )
@@ -185,6 +207,7 @@ _KINDS: dict[str, type[RunEvent]] = {
         SumAbandoned,
         StatisticsGathered,
         RoundPublished,
+        ModelCosigned,
         RunFinished,
         ModelReleased,
     )

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fed_common import checkpoint as checkpoints
+from fed_common.artefacts.participation import SiteRounds
 from fed_common.checkpoint import Checkpoint, Manifest, SitePrivacy, parameter_bytes
 from fed_common.layout import load_flat
 from fed_common.models import build_model
@@ -35,6 +36,7 @@ class Publisher:
         terms: TrainTerms,
         *,
         sites: tuple[SitePrivacy, ...],
+        trained: tuple[SiteRounds, ...],
         previous: Digest,
     ) -> Checkpoint:
         """Return the checkpoint of round `number`, after it is on disk for good.
@@ -65,9 +67,9 @@ class Publisher:
             iterate=digest_of(iterate) if iterate is not None else None,
             terms=terms,
             sites=sites,
+            trained=trained,
             test=self._judge(parameters_P, terms.normalisation),
             previous=previous,
-            release=None,
         )
         published = Checkpoint(manifest=manifest, parameters_P=parameters_P)
         checkpoints.publish(self.folder.checkpoints, published, model, self.key, iterate=iterate)

@@ -25,6 +25,7 @@ from fed_common.reference import Reference, References
 from fed_common.scoring import TestFigures
 from fed_server.charts import Bar, Role, draw_comparison, draw_curve, draw_greys, draw_reliability, exactly
 from fed_server.journal import (
+    ModelCosigned,
     ModelReleased,
     PhaseAsked,
     RoundPublished,
@@ -131,6 +132,12 @@ class _Story:
         """Return why the model was published, None where it wasn't yet."""
         released = [event.release for event in self.events if isinstance(event, ModelReleased)]
         return released[-1] if released else None
+
+    @property
+    def cosigned(self) -> ModelCosigned | None:
+        """Return who signed the finished model, after the last time that sites were asked to."""
+        told = [event for event in self.events if isinstance(event, ModelCosigned)]
+        return told[-1] if told else None
 
     @property
     def tightened(self) -> dict[SiteName, list[str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from fed_common import checkpoint as checkpoints
+from fed_common.artefacts.envelope import Envelope
 from fed_common.checkpoint import SitePrivacy
 from fed_common.errors import MachineError
 from fed_common.files import write_atomically
@@ -91,10 +92,10 @@ class RunFolder:
         last = checkpoints.latest(previous.checkpoints)
         return checkpoints.load_manifest(last, key).sites if last else previous.inherited(key)
 
-    def present_result(self) -> None:
-        """Put the last checkpoint's two files beside the report."""
+    def present_result(self, manifest: Envelope) -> None:
+        """Put the last checkpoint's model beside the report, and `manifest` with all its signatures."""
         last = checkpoints.latest(self.checkpoints)
         if last is None:
             return
-        for name in (checkpoints.MODEL_FILE, checkpoints.MANIFEST_FILE):
-            write_atomically(self.path / name, (last / name).read_bytes())
+        write_atomically(self.path / checkpoints.MODEL_FILE, (last / checkpoints.MODEL_FILE).read_bytes())
+        write_atomically(self.path / checkpoints.MANIFEST_FILE, manifest.encode())

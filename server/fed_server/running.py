@@ -22,6 +22,18 @@ def current_run(config: FederationConfig, *, new_run: bool = False) -> RunFolder
     return folder
 
 
+def coordinator_of(config: FederationConfig, exchange: Exchange) -> Coordinator:
+    """Return the coordinator that the configuration describes."""
+    return Coordinator(
+        key=config.identity,
+        site_keys=config.site_keys,
+        officer_keys=config.officer_keys,
+        exchange=exchange,
+        quorum=config.settings.quorum_in_force.sites,
+        deadline_s=config.settings.quorum.deadline_s,
+    )
+
+
 def go_on(
     config: FederationConfig, folder: RunFolder, *, exchange: Exchange, observer: Observer
 ) -> Checkpoint:
@@ -30,18 +42,10 @@ def go_on(
     Raises:
         FedError: of the family that says who must act; see `Federation.run`.
     """
-    coordinator = Coordinator(
-        key=config.identity,
-        site_keys=config.site_keys,
-        officer_keys=config.officer_keys,
-        exchange=exchange,
-        quorum=config.settings.quorum_in_force.sites,
-        deadline_s=config.settings.quorum.deadline_s,
-    )
     try:
         return Federation(
             settings=config.settings,
-            coordinator=coordinator,
+            coordinator=coordinator_of(config, exchange),
             folder=folder,
             test_set=config.test_set,
             observer=observer,

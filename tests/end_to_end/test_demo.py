@@ -6,7 +6,9 @@ import pytest
 from tests.end_to_end.processes import command, json_lines, running
 from tests.ports import free_port
 
-from fed_common.checkpoint import load_manifest
+from fed_common.artefacts.envelope import Envelope
+from fed_common.artefacts.model_release import RELEASE_FILE, ModelRelease
+from fed_common.artefacts.statement import decode_statement
 from fed_common.reference import References, load_references
 from fed_common.signing import VerifyingKey
 from fed_common.task import load_task
@@ -30,8 +32,10 @@ def demo(folder: Path, *arguments: str | Path) -> tuple[tuple[RunEvent, ...], Re
     run = RunFolder.current(out / "runs")
     assert run is not None and run.report.exists()
     key = VerifyingKey.load(out / "keys/server/identity.pub")
-    released = load_manifest(out / "published", key).release
-    assert released is not None and released.audit is not None and not released.audit.failed
+    envelope = Envelope.read((out / "published" / RELEASE_FILE).read_bytes())
+    envelope.refuse_unsigned(key)
+    _, released = decode_statement(envelope.statement, ModelRelease)
+    assert released.ground.audit is not None and not released.ground.audit.failed
     references = load_references(out / REFERENCES_FILE, task=load_task(out / "task.toml").digest)
     return run.journal.read(), references
 

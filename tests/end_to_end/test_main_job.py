@@ -139,9 +139,16 @@ def test_a_model_is_published_with_a_ground_that_verify_shows(tmp_path: Path, ho
     assert not (tmp_path / "published").exists()
 
     assert run(*publish, *out, "--without-audit", "a rehearsal").returncode == 0
-    verified = run(
-        "fed_server", "verify", tmp_path / "published",
-        "--key", consortium.root / "keys/server/identity.pub", "--task", consortium.root / "task.toml",
-    )  # fmt: skip
-    assert "published: without an audit: a rehearsal" in verified.stdout
+    trust = ("--trust", tmp_path / "trust.json", "--task", consortium.root / "task.toml")
+    root = run("fed_server", "trust", "--out", trust[1], "--config", consortium.federation_file)
+    assert "2 of 3 sites must have co-signed" in root.stdout
+    verified = run("fed_server", "verify", tmp_path / "published", *trust)
+    assert (
+        "without an audit: a rehearsal" in verified.stdout and "published: release 1 until" in verified.stdout
+    )
     assert "a rehearsal" in folder.report.read_text()
+    again = run("fed_server", "verify-run", folder.path, *trust)
+    assert (again.returncode, again.stdout.splitlines()[-1]) == (
+        0,
+        f"co-signed by {', '.join(consortium.sites)}",
+    )

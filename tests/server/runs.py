@@ -19,6 +19,7 @@ from tests.fakes import (
 )
 
 from fed_common import checkpoint as checkpoints
+from fed_common.artefacts.cosigning import is_cosign_request
 from fed_common.checkpoint import Checkpoint
 from fed_common.messages import PlanStatement, is_step, unseal
 from fed_common.names import RunId, SiteName
@@ -79,8 +80,8 @@ class Run:
             return federation.run()
         finally:
             for question in exchange.questions:
-                if is_step(question.payload):
-                    continue  # its session is another one each time
+                if is_step(question.payload) or is_cosign_request(question.payload):
+                    continue  # its session is another one each time, or it is no plan
                 statement, _ = unseal(question.payload, PlanStatement, COORDINATOR_SIGNS)
                 key = (question.round, question.phase)
                 self.questions.setdefault(key, set()).add(statement.plan.digest)

@@ -6,7 +6,7 @@ import pytest
 from tests.audit_verdicts import FAILED, FAILS, PASSED
 
 from fed_common.errors import PrivacyError
-from fed_server.release import load_audit
+from fed_server.artefacts.release import load_audit
 from fed_sim.audit.command import examine, report
 from fed_sim.audit.hospital import SiteParts
 

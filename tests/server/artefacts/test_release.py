@@ -5,15 +5,29 @@ from pathlib import Path
 
 import pytest
 from tests.audit_verdicts import PASSED
-from tests.fakes import COORDINATOR_KEY, COORDINATOR_SIGNS, MODEL
-from tests.server.runs import Run
+from tests.fakes import (
+    COORDINATOR_KEY,
+    COORDINATOR_SIGNS,
+    EAST,
+    MODEL,
+    SOUTH,
+    TASK,
+    ObedientSite,
+    cosignature,
+    new_key,
+)
+from tests.released_models import ROOT, SITE_SIGNS
+from tests.server.runs import SETTINGS, Run
 
 from fed_common import canonical
 from fed_common import checkpoint as checkpoints
+from fed_common.artefacts.cosigning import is_cosign_request
+from fed_common.artefacts.model_release import ModelRelease
+from fed_common.artefacts.opening import open_released
 from fed_common.audit import Release
-from fed_common.errors import ConfigError, MalformedMessageError, PrivacyError
+from fed_common.errors import ConfigError, MalformedMessageError, PrivacyError, QuorumError
 from fed_common.names import RunId, digest_of
-from fed_server.release import load_audit, release_model
+from fed_server.artefacts.release import ReleaseTerms, load_audit, release_model
 from fed_server.report import render_report
 from fed_server.run_folder import RunFolder
 
@@ -28,20 +42,53 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return folder
 
 
-def released(folder: RunFolder, out: Path, release: Release = AUDITED) -> checkpoints.Manifest:
-    return release_model(folder, MODEL, release, key=COORDINATOR_KEY, out=out)
+EXPIRES = 2_000_000_000
 
 
-@pytest.mark.parametrize("release", [AUDITED, UNAUDITED])
-def test_a_published_model_carries_its_ground_in_the_signed_manifest(
-    finished: RunFolder, tmp_path: Path, release: Release
+def refuse(payload: bytes) -> bytes:
+    """Train as asked, but sign nothing."""
+    if is_cosign_request(payload):
+        return cosignature(payload, site=EAST, key=new_key())
+    return ObedientSite(EAST, value=0.001)(payload)
+
+
+def released(
+    folder: RunFolder, out: Path, release: Release = AUDITED, *, cosigners: int | None = None
+) -> ModelRelease:
+    terms = ReleaseTerms(ground=release, expires=EXPIRES, cosigners=cosigners)
+    return release_model(folder, MODEL, terms, key=COORDINATOR_KEY, site_keys=SITE_SIGNS, out=out)
+
+
+@pytest.mark.parametrize("ground", [AUDITED, UNAUDITED])
+def test_a_published_model_is_the_run_s_with_its_ground_in_a_signed_release(
+    finished: RunFolder, tmp_path: Path, ground: Release
 ) -> None:
-    released(finished, tmp_path / "out", release)
+    released(finished, tmp_path / "out", ground)
 
-    published = checkpoints.load(tmp_path / "out", MODEL, COORDINATOR_SIGNS)
-    own = checkpoints.load(finished.path, MODEL, COORDINATOR_SIGNS)
-    assert published.manifest == replace(own.manifest, release=release)
-    assert own.manifest.release is None
+    release, model = open_released(tmp_path / "out", ROOT, task=TASK, now=EXPIRES - 1)
+    assert release.ground == ground
+    assert model.manifest == checkpoints.load(finished.path, MODEL, COORDINATOR_SIGNS).manifest
+
+
+def test_every_release_of_a_federation_has_a_higher_number(tmp_path: Path) -> None:
+    for number in (1, 2):
+        folder = RunFolder.begin(tmp_path / "runs", "play")
+        Run(folder).start()
+        assert released(folder, tmp_path / f"out-{number}").number == number
+    assert released(folder, tmp_path / "renewed").number == 3
+    other = RunFolder.begin(tmp_path / "runs", "other")
+    Run(other).start(settings=replace(SETTINGS, name="other"))
+    assert released(other, tmp_path / "other").number == 1
+
+
+def test_a_model_that_too_few_sites_signed_is_not_let_go(tmp_path: Path) -> None:
+    run = Run(RunFolder.begin(tmp_path, "play"))
+    run.sites[EAST] = run.sites[SOUTH] = refuse  # of which one trains, and neither signs
+    run.start()
+    with pytest.raises(QuorumError, match="co-signed by 1 of 3 sites, 2 must"):
+        released(run.folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert released(run.folder, tmp_path / "out", cosigners=1).number == 1
 
 
 def test_an_audit_of_other_code_publishes_nothing(finished: RunFolder, tmp_path: Path) -> None:

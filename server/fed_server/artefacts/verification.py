@@ -1,0 +1,138 @@
+"""Checks a whole run from its folder: every digest is made again, and journal and checkpoints must agree.
+
+A run is checked in this order:
+
+1. the checkpoints are there from round 0 on, without a gap, and each names the one before it;
+2. each is signed by the coordinator, and its files are those that it names, strictly of the network's form;
+3. all are of the run, the settings, the task and the terms that it began with;
+4. the journal tells of each round the same digest and the same sites;
+5. what the last manifest says of a site's privacy is what that site answered in this run;
+6. the result is the last checkpoint, and every signature under it holds.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from fed_common import checkpoint as checkpoints
+from fed_common.artefacts.participation import trained_after
+from fed_common.checkpoint import FIRST, Checkpoint, Manifest
+from fed_common.errors import TrustError
+from fed_common.models import ModelSpec
+from fed_common.names import Digest, SiteName
+from fed_common.signing import VerifyingKey
+from fed_server.journal import RoundPublished, RunEvent, RunStarted, SiteAnswered
+from fed_server.run_folder import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedRun:
+    """What was found right: the manifests of all rounds, and who co-signed the last one of a finished run."""
+
+    manifests: tuple[Manifest, ...]
+    last: Digest
+    cosigners: tuple[SiteName, ...]
+
+
+def verify_run(
+    folder: RunFolder,
+    spec: ModelSpec,
+    *,
+    coordinator: VerifyingKey,
+    site_keys: Mapping[SiteName, VerifyingKey],
+) -> VerifiedRun:
+    """Return what was found right of a run.
+
+    Raises:
+        TrustError: something isn't; the text names the round.
+        MalformedMessageError: a file has another form.
+    """
+    events = folder.journal.read()
+    chain = [
+        _loaded(folder, number, spec, coordinator)
+        for number in range(len(list(folder.checkpoints.glob("[0-9]*"))))
+    ]
+    manifests = tuple(checkpoint.manifest for checkpoint in chain)
+    if not chain:
+        raise TrustError(f"{folder.path}: holds no checkpoint")
+    _refuse_broken_chain(chain)
+    _refuse_other_run(folder, manifests, events)
+    _refuse_other_rounds(chain, events)
+    _refuse_other_privacy(manifests[-1], events)
+    cosigners: tuple[SiteName, ...] = ()
+    if folder.finished:
+        cosigners = _cosigners(folder, chain[-1], spec, coordinator, site_keys)
+    return VerifiedRun(manifests=manifests, last=chain[-1].digest, cosigners=cosigners)
+
+
+def _loaded(folder: RunFolder, number: int, spec: ModelSpec, key: VerifyingKey) -> Checkpoint:
+    """Steps 1 and 2, of one round."""
+    path = folder.checkpoints / f"{number:04d}"
+    try:
+        checkpoint = checkpoints.load(path, spec, key)
+        checkpoints.load_iterate(path, checkpoint, spec)
+    except TrustError as error:
+        raise TrustError(f"round {number}: {error}") from error
+    if checkpoint.manifest.round != number:
+        raise TrustError(f"round {number}: is that of round {checkpoint.manifest.round}")
+    return checkpoint
+
+
+def _refuse_broken_chain(chain: Sequence[Checkpoint]) -> None:
+    """Step 1."""
+    if chain[0].manifest.previous != FIRST:
+        raise TrustError("round 0: names a checkpoint before it")
+    for before, after in pairwise(chain):
+        if after.manifest.previous != before.digest:
+            raise TrustError(f"round {after.manifest.round}: doesn't follow the round before it")
+
+
+def _refuse_other_run(folder: RunFolder, manifests: Iterable[Manifest], events: Iterable[RunEvent]) -> None:
+    """Step 3."""
+    started = next((event for event in events if isinstance(event, RunStarted)), None)
+    if started is None or started.run != folder.run:
+        raise TrustError(f"the journal is not that of {folder.run}")
+    terms = None
+    for manifest in manifests:
+        began_with = (started.run, started.rounds, started.settings, started.task.digest, started.model)
+        found = (manifest.run, manifest.rounds, manifest.settings, manifest.task, manifest.model)
+        if found != began_with or manifest.terms != (terms or manifest.terms):
+            raise TrustError(f"round {manifest.round}: is of another run, or under other settings or terms")
+        terms = manifest.terms
+
+
+def _refuse_other_rounds(chain: Sequence[Checkpoint], events: Iterable[RunEvent]) -> None:
+    """Step 4."""
+    told = {event.round: event for event in events if isinstance(event, RoundPublished)}
+    for before, after in pairwise(chain):
+        number = after.manifest.round
+        event = told.pop(number, None)
+        if event is None or event.checkpoint != after.digest:
+            raise TrustError(f"round {number}: is not the one that the journal tells of")
+        if after.manifest.trained != trained_after(number, event.sites, before.manifest.trained):
+            raise TrustError(f"round {number}: is of other sites than the journal tells of")
+    if told:
+        raise TrustError(f"round {min(told)}: the journal tells of it, and its checkpoint is gone")
+
+
+def _refuse_other_privacy(last: Manifest, events: Iterable[RunEvent]) -> None:
+    """Step 5, for the sites that the model is made of."""
+    answered = [(event.site, event.privacy) for event in events if isinstance(event, SiteAnswered)]
+    stated = {site.site: site.privacy for site in last.sites}
+    for trained in last.trained:
+        if (trained.site, stated.get(trained.site)) not in answered:
+            raise TrustError(f"round {last.round}: {trained.site} never stated this of its privacy")
+
+
+def _cosigners(
+    folder: RunFolder,
+    last: Checkpoint,
+    spec: ModelSpec,
+    coordinator: VerifyingKey,
+    site_keys: Mapping[SiteName, VerifyingKey],
+) -> tuple[SiteName, ...]:
+    """Step 6."""
+    if checkpoints.load(folder.path, spec, coordinator).digest != last.digest:
+        raise TrustError(f"{folder.path}: the result is not the last checkpoint")
+    signers = checkpoints.load_envelope(folder.path).signers([coordinator, *site_keys.values()])
+    return tuple(site for site, key in sorted(site_keys.items()) if key.fingerprint in signers)

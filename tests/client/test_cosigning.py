@@ -1,0 +1,170 @@
+"""A site co-signs a finished model only if all that is said agrees with what it knows itself."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.fakes import (
+    COORDINATOR_KEY,
+    EVALUATE,
+    NORTH,
+    RUN,
+    SITE_KEYS,
+    dataset_of,
+    new_key,
+    opened_site,
+    plan_of,
+    privacy_of,
+    sealed,
+)
+from tests.released_models import MANIFEST
+
+from fed_client.site import Site
+from fed_common import signed_fact
+from fed_common.artefacts.cosigning import CosignAnswer, CosignRequest, seal_request
+from fed_common.artefacts.participation import SiteRounds
+from fed_common.artefacts.statement import encode_statement
+from fed_common.checkpoint import Manifest, SitePrivacy
+from fed_common.errors import MalformedMessageError, TrustError
+from fed_common.messages import RoundPlan
+from fed_common.names import Digest, RunId, digest_of
+from fed_common.signing import SigningKey
+
+ROUNDS = 2
+
+
+def plan(number: int, *, evaluate: bool = False) -> RoundPlan:
+    asked = plan_of(EVALUATE, number=number) if evaluate else plan_of(number=number)
+    return replace(asked, rounds=ROUNDS)
+
+
+def request(manifest: Manifest, *, key: SigningKey = COORDINATOR_KEY, expires: int = 1 << 40) -> bytes:
+    statement = encode_statement(manifest, subject=manifest.file).decode()
+    return seal_request(CosignRequest(statement=statement, expires=expires), key)
+
+
+def finished(site: Site) -> Manifest:
+    """Let the site train two rounds and evaluate the last model; return what is true of it."""
+    for number in (1, 2):
+        site.answer(sealed(plan(number)))
+    evaluation = plan(2, evaluate=True)
+    site.answer(sealed(evaluation))
+    return replace(
+        MANIFEST,
+        round=ROUNDS,
+        rounds=ROUNDS,
+        parameters=evaluation.parameters,
+        sites=(SitePrivacy(site=NORTH, privacy=site.privacy()),),
+        trained=(SiteRounds(site=NORTH, rounds=2, first=1, last=2),),
+    )
+
+
+@pytest.fixture(scope="module")
+def signer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, Manifest]:
+    stack = ExitStack()  # closed with the process: tests only ask
+    site = stack.enter_context(opened_site(tmp_path_factory.mktemp("site"), dataset=dataset_of(8)))
+    return site, finished(site)
+
+
+def told(message: bytes) -> CosignAnswer:
+    return signed_fact.verify(message, CosignAnswer, SITE_KEYS[NORTH].verifying_key)
+
+
+def refusal_of(site: Site, manifest: Manifest) -> str:
+    answer = told(site.answer(request(manifest)))
+    assert answer.signature is None and answer.refusal is not None
+    assert answer.refusal.code == "cosignature-refused"
+    return answer.refusal.detail
+
+
+def test_what_agrees_is_signed_and_costs_nothing(signer: tuple[Site, Manifest]) -> None:
+    site, manifest = signer
+    charges = len(site.ledger.events)
+    answer = told(site.answer(request(manifest)))
+    assert answer.signature is not None and answer.refusal is None
+    statement = encode_statement(manifest, subject=manifest.file)
+    answer.signature.verify(SITE_KEYS[NORTH].verifying_key, statement)
+    assert answer.statement == digest_of(statement)
+    assert told(site.answer(request(manifest))) == answer
+    assert len(site.ledger.events) == charges
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda m: replace(m, round=1), "not the manifest of a finished run"),
+        (lambda m: replace(m, task=Digest("t")), "not the task or the network"),
+        (lambda m: replace(m, model="resnet-18"), "not the task or the network"),
+        (lambda m: replace(m, parameters=Digest("p")), "not the model that this site evaluated"),
+        (lambda m: replace(m, run=RunId("run-2")), "not the model that this site evaluated"),
+        (lambda m: replace(m, round=3, rounds=3), "not the model that this site evaluated"),
+        (lambda m: replace(m, sites=()), "nothing is said of this site's privacy"),
+        (lambda m: with_privacy(m, epsilon=0.1), "not what this site states"),
+        (lambda m: with_privacy(m, delta=1e-9), "not what this site states"),
+        (lambda m: replace(m, sites=(SitePrivacy(site=NORTH, privacy=privacy_of()),)), "never had the head"),
+        (lambda m: with_rounds(m, rounds=3), "not the rounds in which this site trained"),
+        (lambda m: with_rounds(m, first=0), "not the rounds in which this site trained"),
+        (lambda m: with_rounds(m, last=7), "not the rounds in which this site trained"),
+    ],
+)
+def test_what_does_not_agree_is_not_signed(
+    signer: tuple[Site, Manifest], change: Callable[[Manifest], Manifest], reason: str
+) -> None:
+    site, manifest = signer
+    assert reason in refusal_of(site, change(manifest))
+
+
+def with_privacy(manifest: Manifest, **fields: float) -> Manifest:
+    (stated,) = manifest.sites
+    return replace(manifest, sites=(replace(stated, privacy=replace(stated.privacy, **fields)),))
+
+
+def with_rounds(manifest: Manifest, **fields: int) -> Manifest:
+    (trained,) = manifest.trained
+    return replace(manifest, trained=(replace(trained, **fields),))
+
+
+def test_a_charge_that_is_left_out_is_not_signed_over(tmp_path: Path) -> None:
+    with opened_site(tmp_path) as site:
+        site.answer(sealed(plan(1)))
+        before = site.privacy()
+        manifest = finished(site)
+        earlier = replace(manifest, sites=(SitePrivacy(site=NORTH, privacy=before),))
+        assert "charged more for the run than is said" in refusal_of(site, earlier)
+
+
+def test_what_another_run_costs_later_does_not_matter_and_a_restart_neither(tmp_path: Path) -> None:
+    with opened_site(tmp_path) as site:
+        manifest = finished(site)
+        spend = site.ledger.events[0].spend
+        site.ledger.charge(RunId("run-7"), 1, "train", spend)
+    with opened_site(tmp_path) as restarted:
+        assert told(restarted.answer(request(manifest))).signature is not None
+
+
+def test_a_site_that_evaluated_nothing_signs_nothing(tmp_path: Path) -> None:
+    with opened_site(tmp_path) as site:
+        site.answer(sealed(plan(1)))
+        assert "not the model that this site evaluated" in refusal_of(site, MANIFEST)
+
+
+def test_only_the_coordinator_is_answered_and_only_in_time(signer: tuple[Site, Manifest]) -> None:
+    site, manifest = signer
+    with pytest.raises(TrustError):
+        site.answer(request(manifest, key=new_key()))
+    with pytest.raises(TrustError, match="expired"):
+        site.answer(request(manifest, expires=1))
+    with pytest.raises(MalformedMessageError):
+        site.answer(b"FEDC" + b"{}")
+
+
+def test_what_is_no_statement_is_not_signed(signer: tuple[Site, Manifest]) -> None:
+    site, manifest = signer
+    asked = seal_request(CosignRequest(statement='{"epsilon":0}', expires=1 << 40), COORDINATOR_KEY)
+    answer = told(site.answer(asked))
+    assert answer.signature is None and answer.refusal is not None
+    assert "not a statement with a Manifest" in answer.refusal.detail
+    assert "not the manifest of a finished run" in refusal_of(site, replace(manifest, rounds=9))
+    assert manifest.run == RUN

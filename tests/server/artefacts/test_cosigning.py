@@ -1,0 +1,141 @@
+"""The finished model bears the signatures of those who agreed; who didn't is named, and holds up nothing."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.fakes import (
+    COORDINATOR_KEY,
+    COORDINATOR_SIGNS,
+    EAST,
+    NORTH,
+    OFFICER_KEYS,
+    POLICY,
+    SITE_KEYS,
+    SITES,
+    SOUTH,
+    DirectExchange,
+    ObedientSite,
+    cosignature,
+    new_key,
+    opened_site,
+)
+from tests.released_models import SITE_SIGNS
+from tests.server.runs import SETTINGS, new_run
+
+from fed_common import checkpoint as checkpoints
+from fed_common import signed_fact
+from fed_common.artefacts.cosigning import CosignAnswer, is_cosign_request
+from fed_common.messages import Refusal
+from fed_common.names import SiteName
+from fed_server.artefacts.cosigning import Cosigning
+from fed_server.journal import ModelCosigned, RunFinished
+from fed_server.rounds import Coordinator
+from fed_server.run_folder import RunFolder
+
+Answerer = Callable[[bytes], bytes]
+
+
+def otherwise(site: SiteName, sign: Answerer) -> Answerer:
+    """Return a site that trains as asked, and answers with `sign` when asked to co-sign."""
+    obedient = ObedientSite(site, value=0.001)
+    return lambda payload: sign(payload) if is_cosign_request(payload) else obedient(payload)
+
+
+def cosigned_of(folder: RunFolder) -> ModelCosigned:
+    return [event for event in folder.journal.read() if isinstance(event, ModelCosigned)][-1]
+
+
+def signers_of(folder: RunFolder) -> set[SiteName]:
+    signers = checkpoints.load_envelope(folder.path).signers([COORDINATOR_SIGNS, *SITE_SIGNS.values()])
+    return {site for site, key in SITE_SIGNS.items() if key.fingerprint in signers}
+
+
+def test_a_finished_model_bears_all_signatures(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    last = run.start()
+    told = cosigned_of(run.folder)
+    assert (told.sites, told.unsigned, told.manifest) == (tuple(sorted(SITES)), (), last.digest)
+    assert signers_of(run.folder) == set(SITES)
+    assert isinstance(run.folder.journal.read()[-1], RunFinished)
+
+
+def refusing(payload: bytes) -> bytes:
+    answer = CosignAnswer(
+        site=EAST,
+        statement=signed_fact.verify(
+            cosignature(payload, site=EAST), CosignAnswer, SITE_SIGNS[EAST]
+        ).statement,
+        signature=None,
+        refusal=Refusal(code="cosignature-refused", detail="not this model"),
+    )
+    return signed_fact.sign(answer, SITE_KEYS[EAST])
+
+
+def silent_about_why(payload: bytes) -> bytes:
+    answer = signed_fact.verify(cosignature(payload, site=EAST), CosignAnswer, SITE_SIGNS[EAST])
+    return signed_fact.sign(replace(answer, signature=None), SITE_KEYS[EAST])
+
+
+@pytest.mark.parametrize(
+    ("sign", "code"),
+    [
+        (refusing, "cosignature-refused"),
+        (silent_about_why, "untrusted"),
+        (lambda payload: b"garbage", "untrusted"),
+        (lambda payload: cosignature(payload, site=NORTH), "untrusted"),  # another site's answer
+        (lambda payload: cosignature(payload, site=EAST, key=new_key()), "untrusted"),
+        (lambda payload: cosignature(payload, site=EAST, key=SITE_KEYS[NORTH]), "untrusted"),
+    ],
+)
+def test_a_site_that_gives_no_signature_of_its_own_is_named_and_the_run_ends(
+    tmp_path: Path, sign: Answerer, code: str
+) -> None:
+    run = new_run(tmp_path)
+    run.sites[EAST] = otherwise(EAST, sign)
+    run.start()
+    told = cosigned_of(run.folder)
+    assert told.sites == (NORTH, SOUTH)
+    assert [(missing.site, missing.code) for missing in told.unsigned] == [(EAST, code)]
+    assert signers_of(run.folder) == {NORTH, SOUTH}
+
+
+def test_a_site_that_was_away_signs_later_and_no_other_is_asked(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    run.offline.add(EAST)
+    run.start()
+    assert signers_of(run.folder) == {NORTH, SOUTH}
+    assert cosigned_of(run.folder).unsigned[0].code == "offline"
+
+    exchange = DirectExchange({EAST: ObedientSite(EAST, value=0.001)})
+    told = cosigning(exchange).present(run.folder, tell=run.folder.journal.write)
+    assert told.sites == tuple(sorted(SITES))
+    assert signers_of(run.folder) == set(SITES)
+    assert [question.sites for question in exchange.questions] == [(EAST,)]
+
+
+def cosigning(exchange: DirectExchange) -> Cosigning:
+    coordinator = Coordinator(
+        key=COORDINATOR_KEY,
+        site_keys=SITE_SIGNS,
+        officer_keys={site: key.verifying_key for site, key in OFFICER_KEYS.items()},
+        exchange=exchange,
+        quorum=2,
+        deadline_s=60.0,
+    )
+    return Cosigning(coordinator=coordinator, settings=SETTINGS)
+
+
+def test_real_sites_sign_what_a_real_run_made(tmp_path: Path) -> None:
+    policy = replace(POLICY, epsilon=50.0, max_images_per_patient=9, max_clip_norm=10.0)
+    run = new_run(tmp_path)
+    with (
+        opened_site(tmp_path / "n", name=NORTH, policy=policy) as north,
+        opened_site(tmp_path / "e", name=EAST, policy=policy) as east,
+        opened_site(tmp_path / "s", name=SOUTH, policy=policy) as south,
+    ):
+        run.sites = {NORTH: north.answer, EAST: east.answer, SOUTH: south.answer}
+        run.start()
+    told = cosigned_of(run.folder)
+    assert (told.sites, told.unsigned) == (tuple(sorted(SITES)), ())

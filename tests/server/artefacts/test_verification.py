@@ -1,0 +1,178 @@
+"""A run's folder is right as a whole, or the first thing that isn't is named."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.fakes import COORDINATOR_KEY, COORDINATOR_SIGNS, EAST, MODEL, NORTH, RUN, SITES
+from tests.released_models import SITE_SIGNS
+from tests.server.runs import SETTINGS, Run, new_run
+
+from fed_common import checkpoint as checkpoints
+from fed_common.checkpoint import MANIFEST_FILE, MODEL_FILE, Manifest
+from fed_common.errors import FedError, TrustError
+from fed_common.names import Digest
+from fed_server.artefacts.verification import VerifiedRun, verify_run
+from fed_server.journal import Journal, RoundPublished, RunEvent, RunStarted, SiteAnswered
+from fed_server.run_folder import RunFolder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    run = new_run(tmp_path_factory.mktemp("runs"))
+    run.start()
+    return run.folder
+
+
+@pytest.fixture
+def folder(finished: RunFolder, tmp_path: Path) -> RunFolder:
+    shutil.copytree(finished.path, tmp_path / finished.run)
+    return RunFolder(tmp_path, finished.run)
+
+
+def verified(folder: RunFolder) -> VerifiedRun:
+    return verify_run(folder, MODEL, coordinator=COORDINATOR_SIGNS, site_keys=SITE_SIGNS)
+
+
+def test_a_run_that_nobody_touched_is_right(folder: RunFolder) -> None:
+    found = verified(folder)
+    assert [manifest.round for manifest in found.manifests] == [0, 1, 2]
+    assert found.cosigners == tuple(sorted(SITES))
+    assert {(t.site, t.rounds, t.first, t.last) for t in found.manifests[-1].trained} == {
+        (site, 2, 1, 2) for site in SITES
+    }
+
+
+def test_a_run_that_is_not_finished_is_right_so_far(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    settings = replace(SETTINGS, training=SETTINGS.training.model_copy(update={"averaging": "late"}))
+    run.start(settings=settings)
+    (run.folder.path / MANIFEST_FILE).unlink()
+    assert verified(run.folder).cosigners == ()
+
+
+def test_a_site_that_was_away_is_in_the_rounds_that_it_was_in(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    run.offline.add(EAST)
+    last = run.start()
+    assert {trained.site for trained in last.manifest.trained} == set(SITES) - {EAST}
+    verified(run.folder)
+
+
+def resigned(path: Path, **changes: object) -> None:
+    """Write a manifest anew, as who holds the coordinator's key could."""
+    manifest = checkpoints.load_manifest(path, COORDINATOR_SIGNS)
+    changed: Manifest = replace(manifest, **changes)  # type: ignore[arg-type]
+    (path / MANIFEST_FILE).write_bytes(checkpoints.sign_manifest(changed, COORDINATOR_KEY).encode())
+
+
+def rewritten(journal: Journal, change: Callable[[RunEvent], RunEvent | None]) -> None:
+    events = [change(event) for event in journal.read()]
+    journal.path.unlink()
+    for event in events:
+        if event is not None:
+            journal.write(event)
+
+
+def flip_a_byte_of_the_model(folder: RunFolder) -> None:
+    path = folder.checkpoints / "0001" / MODEL_FILE
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+
+
+def forget_a_round(folder: RunFolder) -> None:
+    rewritten(
+        folder.journal,
+        lambda event: None if isinstance(event, RoundPublished) and event.round == 1 else event,
+    )
+
+
+def tell_of_other_sites(folder: RunFolder) -> None:
+    rewritten(
+        folder.journal,
+        lambda event: replace(event, sites=(NORTH,)) if isinstance(event, RoundPublished) else event,
+    )
+
+
+def tell_of_another_run(folder: RunFolder) -> None:
+    rewritten(
+        folder.journal,
+        lambda event: replace(event, run=Digest("other")) if isinstance(event, RunStarted) else event,
+    )
+
+
+def tell_of_less_spent(folder: RunFolder) -> None:
+    rewritten(
+        folder.journal,
+        lambda event: (
+            replace(event, privacy=replace(event.privacy, epsilon=0.1))
+            if isinstance(event, SiteAnswered)
+            else event
+        ),
+    )
+
+
+def tell_of_a_round_more(folder: RunFolder) -> None:
+    told = [event for event in folder.journal.read() if isinstance(event, RoundPublished)]
+    folder.journal.write(replace(told[-1], round=3))
+
+
+def exchange_the_result(folder: RunFolder) -> None:
+    for name in (MODEL_FILE, MANIFEST_FILE):
+        shutil.copy(folder.checkpoints / "0001" / name, folder.path / name)
+
+
+def lose_a_round(folder: RunFolder) -> None:
+    shutil.rmtree(folder.checkpoints / "0001")
+
+
+def lose_all(folder: RunFolder) -> None:
+    shutil.rmtree(folder.checkpoints)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (flip_a_byte_of_the_model, "round 1: not the file that the manifest names"),
+        (lose_a_round, "round 1: .*not a whole checkpoint"),
+        (lose_all, "holds no checkpoint"),
+        (lambda f: resigned(f.checkpoints / "0001", round=2), "round 1: is that of round 2"),
+        (lambda f: resigned(f.checkpoints / "0000", previous=Digest("1" * 64)), "names a checkpoint before"),
+        (lambda f: resigned(f.checkpoints / "0001", classes=("a", "b")), "round 2: doesn't follow"),
+        (lambda f: resigned(f.checkpoints / "0002", settings=Digest("x")), "round 2: is of another run"),
+        (lambda f: resigned(f.checkpoints / "0002", test=None), "round 2: is not the one"),
+        (forget_a_round, "round 1: is not the one that the journal tells of"),
+        (tell_of_other_sites, "round 1: is of other sites"),
+        (tell_of_another_run, f"the journal is not that of {RUN}"),
+        (tell_of_less_spent, "round 2: .* never stated this"),
+        (tell_of_a_round_more, "round 3: the journal tells of it"),
+        (exchange_the_result, "the result is not the last checkpoint"),
+    ],
+)
+def test_the_first_thing_that_is_wrong_is_named(
+    folder: RunFolder, damage: Callable[[RunFolder], None], reason: str
+) -> None:
+    damage(folder)
+    with pytest.raises(TrustError, match=reason):
+        verified(folder)
+
+
+def test_a_stranger_s_signature_under_the_result_is_refused(folder: RunFolder) -> None:
+    with pytest.raises(TrustError, match="nobody's here"):
+        verify_run(folder, MODEL, coordinator=COORDINATOR_SIGNS, site_keys={NORTH: SITE_SIGNS[NORTH]})
+    with pytest.raises(FedError):
+        verify_run(folder, MODEL, coordinator=SITE_SIGNS[NORTH], site_keys=SITE_SIGNS)
+
+
+def test_a_run_survives_a_crash_between_checkpoint_and_journal(tmp_path: Path) -> None:
+    run = Run(RunFolder.begin(tmp_path, "play"))
+    run.start()
+    journal = run.folder.journal.path
+    lines = journal.read_bytes().splitlines(keepends=True)
+    cut = next(n for n, line in enumerate(lines) if b'"RoundPublished"' in line and b'"round":2' in line)
+    journal.write_bytes(b"".join(lines[:cut]))
+    run.start()
+    verified(run.folder)
