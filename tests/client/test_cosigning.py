@@ -28,7 +28,7 @@ from fed_common.artefacts.participation import SiteRounds
 from fed_common.artefacts.statement import encode_statement
 from fed_common.checkpoint import Manifest, SitePrivacy
 from fed_common.errors import MalformedMessageError, TrustError
-from fed_common.messages import RoundPlan
+from fed_common.messages import PrivacyStatement, RoundPlan
 from fed_common.names import Digest, RunId, digest_of
 from fed_common.signing import SigningKey
 
@@ -101,12 +101,12 @@ def test_what_agrees_is_signed_and_costs_nothing(signer: tuple[Site, Manifest]) 
         (lambda m: replace(m, run=RunId("run-2")), "not the model that this site evaluated"),
         (lambda m: replace(m, round=3, rounds=3), "not the model that this site evaluated"),
         (lambda m: replace(m, sites=()), "nothing is said of this site's privacy"),
-        (lambda m: with_privacy(m, epsilon=0.1), "not what this site states"),
-        (lambda m: with_privacy(m, delta=1e-9), "not what this site states"),
+        (lambda m: stating(m, lambda p: replace(p, epsilon=0.1)), "not what this site states"),
+        (lambda m: stating(m, lambda p: replace(p, delta=1e-9)), "not what this site states"),
         (lambda m: replace(m, sites=(SitePrivacy(site=NORTH, privacy=privacy_of()),)), "never had the head"),
-        (lambda m: with_rounds(m, rounds=3), "not the rounds in which this site trained"),
-        (lambda m: with_rounds(m, first=0), "not the rounds in which this site trained"),
-        (lambda m: with_rounds(m, last=7), "not the rounds in which this site trained"),
+        (lambda m: trained(m, rounds=3), "not the rounds in which this site trained"),
+        (lambda m: trained(m, first=0), "not the rounds in which this site trained"),
+        (lambda m: trained(m, last=7), "not the rounds in which this site trained"),
     ],
 )
 def test_what_does_not_agree_is_not_signed(
@@ -116,14 +116,13 @@ def test_what_does_not_agree_is_not_signed(
     assert reason in refusal_of(site, change(manifest))
 
 
-def with_privacy(manifest: Manifest, **fields: float) -> Manifest:
+def stating(manifest: Manifest, change: Callable[[PrivacyStatement], PrivacyStatement]) -> Manifest:
     (stated,) = manifest.sites
-    return replace(manifest, sites=(replace(stated, privacy=replace(stated.privacy, **fields)),))
+    return replace(manifest, sites=(replace(stated, privacy=change(stated.privacy)),))
 
 
-def with_rounds(manifest: Manifest, **fields: int) -> Manifest:
-    (trained,) = manifest.trained
-    return replace(manifest, trained=(replace(trained, **fields),))
+def trained(manifest: Manifest, *, rounds: int = 2, first: int = 1, last: int = 2) -> Manifest:
+    return replace(manifest, trained=(SiteRounds(site=NORTH, rounds=rounds, first=first, last=last),))
 
 
 def test_a_charge_that_is_left_out_is_not_signed_over(tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ from tests.server.runs import SETTINGS, Run, new_run
 from fed_common import checkpoint as checkpoints
 from fed_common.checkpoint import MANIFEST_FILE, MODEL_FILE, Manifest
 from fed_common.errors import FedError, TrustError
-from fed_common.names import Digest
+from fed_common.names import Digest, RunId
 from fed_server.artefacts.verification import VerifiedRun, verify_run
 from fed_server.journal import Journal, RoundPublished, RunEvent, RunStarted, SiteAnswered
 from fed_server.run_folder import RunFolder
+
+Damage = Callable[[RunFolder], None]
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +63,15 @@ def test_a_site_that_was_away_is_in_the_rounds_that_it_was_in(tmp_path: Path) ->
     verified(run.folder)
 
 
-def resigned(path: Path, **changes: object) -> None:
+def resigned(number: int, change: Callable[[Manifest], Manifest]) -> Damage:
     """Write a manifest anew, as who holds the coordinator's key could."""
-    manifest = checkpoints.load_manifest(path, COORDINATOR_SIGNS)
-    changed: Manifest = replace(manifest, **changes)  # type: ignore[arg-type]
-    (path / MANIFEST_FILE).write_bytes(checkpoints.sign_manifest(changed, COORDINATOR_KEY).encode())
+
+    def damage(folder: RunFolder) -> None:
+        path = folder.checkpoints / f"{number:04d}"
+        manifest = change(checkpoints.load_manifest(path, COORDINATOR_SIGNS))
+        (path / MANIFEST_FILE).write_bytes(checkpoints.sign_manifest(manifest, COORDINATOR_KEY).encode())
+
+    return damage
 
 
 def rewritten(journal: Journal, change: Callable[[RunEvent], RunEvent | None]) -> None:
@@ -100,7 +106,7 @@ def tell_of_other_sites(folder: RunFolder) -> None:
 def tell_of_another_run(folder: RunFolder) -> None:
     rewritten(
         folder.journal,
-        lambda event: replace(event, run=Digest("other")) if isinstance(event, RunStarted) else event,
+        lambda event: replace(event, run=RunId("other")) if isinstance(event, RunStarted) else event,
     )
 
 
@@ -139,11 +145,11 @@ def lose_all(folder: RunFolder) -> None:
         (flip_a_byte_of_the_model, "round 1: not the file that the manifest names"),
         (lose_a_round, "round 1: .*not a whole checkpoint"),
         (lose_all, "holds no checkpoint"),
-        (lambda f: resigned(f.checkpoints / "0001", round=2), "round 1: is that of round 2"),
-        (lambda f: resigned(f.checkpoints / "0000", previous=Digest("1" * 64)), "names a checkpoint before"),
-        (lambda f: resigned(f.checkpoints / "0001", classes=("a", "b")), "round 2: doesn't follow"),
-        (lambda f: resigned(f.checkpoints / "0002", settings=Digest("x")), "round 2: is of another run"),
-        (lambda f: resigned(f.checkpoints / "0002", test=None), "round 2: is not the one"),
+        (resigned(1, lambda m: replace(m, round=2)), "round 1: is that of round 2"),
+        (resigned(0, lambda m: replace(m, previous=Digest("1" * 64))), "names a checkpoint before"),
+        (resigned(1, lambda m: replace(m, classes=("a", "b"))), "round 2: doesn't follow"),
+        (resigned(2, lambda m: replace(m, settings=Digest("x"))), "round 2: is of another run"),
+        (resigned(2, lambda m: replace(m, test=None)), "round 2: is not the one"),
         (forget_a_round, "round 1: is not the one that the journal tells of"),
         (tell_of_other_sites, "round 1: is of other sites"),
         (tell_of_another_run, f"the journal is not that of {RUN}"),
@@ -152,9 +158,7 @@ def lose_all(folder: RunFolder) -> None:
         (exchange_the_result, "the result is not the last checkpoint"),
     ],
 )
-def test_the_first_thing_that_is_wrong_is_named(
-    folder: RunFolder, damage: Callable[[RunFolder], None], reason: str
-) -> None:
+def test_the_first_thing_that_is_wrong_is_named(folder: RunFolder, damage: Damage, reason: str) -> None:
     damage(folder)
     with pytest.raises(TrustError, match=reason):
         verified(folder)
