@@ -18,7 +18,7 @@ from fed_client.policy import SitePolicy
 from fed_client.site import Site, SiteIdentity
 from fed_common import fixedpoint, signed_fact
 from fed_common.accounting import Spend
-from fed_common.artefacts.cosigning import CosignAnswer, is_cosign_request, open_request
+from fed_common.artefacts.cosigning import CosignAnswer, open_request
 from fed_common.artefacts.envelope import Signature
 from fed_common.checkpoint import parameter_bytes
 from fed_common.ledger import LedgerSubject, PrivacyLedger
@@ -292,8 +292,6 @@ class ObedientSite:
     plans: list[RoundPlan] = field(default_factory=list)
 
     def __call__(self, payload: bytes) -> bytes:
-        if is_cosign_request(payload):
-            return cosignature(payload, site=self.name)
         statement, _ = unseal(payload, PlanStatement, COORDINATOR_SIGNS)
         plan = statement.plan
         self.plans.append(plan)

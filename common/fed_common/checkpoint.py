@@ -140,7 +140,7 @@ def checkpoint_of(manifest: Manifest, contents: bytes, spec: ModelSpec) -> Check
     """
     if manifest.model != spec.fingerprint:
         raise TrustError(f"a model of {manifest.model}, not of {spec.fingerprint}")
-    parameters_P = _named_parameters(contents, manifest.file, spec)
+    parameters_P = _named_parameters(MODEL_FILE, contents, manifest.file, spec)
     if digest_of(parameter_bytes(parameters_P)) != manifest.parameters:
         raise TrustError("not the parameters that the manifest names")
     return Checkpoint(manifest=manifest, parameters_P=parameters_P)
@@ -156,12 +156,12 @@ def load_iterate(folder: Path, checkpoint: Checkpoint, spec: ModelSpec) -> NDArr
     if checkpoint.manifest.iterate is None:
         return checkpoint.parameters_P
     contents = read_model_file(folder / ITERATE_FILE, layout_of(build_model(spec)))
-    return _named_parameters(contents, checkpoint.manifest.iterate, spec)
+    return _named_parameters(ITERATE_FILE, contents, checkpoint.manifest.iterate, spec)
 
 
-def _named_parameters(contents: bytes, named: Digest, spec: ModelSpec) -> NDArray[np.float32]:
+def _named_parameters(file: str, contents: bytes, named: Digest, spec: ModelSpec) -> NDArray[np.float32]:
     if digest_of(contents) != named:
-        raise TrustError("not the file that the manifest names")
+        raise TrustError(f"{file}: not the file that the manifest names")
     return parameters_of(contents, layout_of(build_model(spec)))
 
 

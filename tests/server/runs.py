@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tests.fakes import (
@@ -15,6 +16,7 @@ from tests.fakes import (
     TASK,
     DirectExchange,
     ObedientSite,
+    cosignature,
     images_of,
 )
 
@@ -54,13 +56,16 @@ class Run:
         default_factory=lambda: {site: ObedientSite(site, value=0.001) for site in SITES}
     )
     offline: set[SiteName] = field(default_factory=set)
+    cosigners: dict[SiteName, Callable[[bytes], bytes]] = field(
+        default_factory=lambda: {site: partial(cosignature, site=site) for site in SITES}
+    )
     questions: dict[tuple[int, str], set[str]] = field(default_factory=dict)
 
     def start(
         self, *, settings: RunSettings = SETTINGS, observer: Observer = lambda event: None
     ) -> Checkpoint:
         """Run a new coordinator on the same folder until it ends or raises."""
-        exchange = DirectExchange(self.sites, offline=self.offline)
+        exchange = DirectExchange({site: partial(self._answer, site) for site in self.sites}, self.offline)
         coordinator = Coordinator(
             key=COORDINATOR_KEY,
             site_keys={site: key.verifying_key for site, key in SITE_KEYS.items()},
@@ -85,6 +90,9 @@ class Run:
                 statement, _ = unseal(question.payload, PlanStatement, COORDINATOR_SIGNS)
                 key = (question.round, question.phase)
                 self.questions.setdefault(key, set()).add(statement.plan.digest)
+
+    def _answer(self, site: SiteName, payload: bytes) -> bytes:
+        return (self.cosigners if is_cosign_request(payload) else self.sites)[site](payload)
 
     def chain(self) -> list[Checkpoint]:
         """Return all published checkpoints, each verified."""

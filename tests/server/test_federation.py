@@ -13,6 +13,7 @@ from tests.fakes import (
     FIRST_P,
     MODEL,
     NORTH,
+    SITES,
     SOUTH,
     ObedientSite,
     answer_to,
@@ -25,7 +26,7 @@ from fed_common.checkpoint import FIRST
 from fed_common.errors import ConfigError, QuorumError, TrustError
 from fed_common.messages import PlanStatement, Refusal, unseal
 from fed_server.averaging import Averaging
-from fed_server.journal import RoundPublished, RunFinished, RunResumed, SiteFailed
+from fed_server.journal import ModelCosigned, RoundPublished, RunFinished, RunResumed, SiteFailed
 from fed_server.settings import TrainingTable
 
 
@@ -126,7 +127,9 @@ def test_a_finished_run_asks_nobody_again(run: Run) -> None:
     run.questions.clear()
     assert run.start().digest == first.digest
     assert run.questions == {}
-    assert run.folder.journal.read()[-2:] == (RunResumed(round=2), RunFinished(rounds=2))
+    resumed, cosigned, finished = run.folder.journal.read()[-3:]
+    assert (resumed, finished) == (RunResumed(round=2), RunFinished(rounds=2))
+    assert isinstance(cosigned, ModelCosigned) and len(cosigned.sites) == len(SITES)
 
 
 def test_changed_settings_are_refused_on_resume(run: Run) -> None:

@@ -71,6 +71,9 @@ class Cosigning:
         self, envelope: Envelope, manifest: Manifest, *, but: Set[SiteName]
     ) -> Iterator[tuple[SiteName, Signature | Unsigned]]:
         coordinator = self.coordinator
+        sites = tuple(site.name for site in self.settings.cohort if site.name not in but)
+        if not sites:
+            return
         self._wait_for_all()
         request = CosignRequest(
             statement=envelope.statement.decode("ascii"),
@@ -80,7 +83,7 @@ class Cosigning:
             run=manifest.run,
             round=manifest.round,
             phase="evaluate",
-            sites=tuple(site.name for site in self.settings.cohort if site.name not in but),
+            sites=sites,
             payload=seal_request(request, coordinator.key),
             deadline_s=coordinator.deadline_s,
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,6 @@ from tests.fakes import (
     SITES,
     SOUTH,
     DirectExchange,
-    ObedientSite,
     cosignature,
     new_key,
     opened_site,
@@ -26,7 +26,7 @@ from tests.server.runs import SETTINGS, new_run
 
 from fed_common import checkpoint as checkpoints
 from fed_common import signed_fact
-from fed_common.artefacts.cosigning import CosignAnswer, is_cosign_request
+from fed_common.artefacts.cosigning import CosignAnswer
 from fed_common.messages import Refusal
 from fed_common.names import SiteName
 from fed_server.artefacts.cosigning import Cosigning
@@ -35,12 +35,6 @@ from fed_server.rounds import Coordinator
 from fed_server.run_folder import RunFolder
 
 Answerer = Callable[[bytes], bytes]
-
-
-def otherwise(site: SiteName, sign: Answerer) -> Answerer:
-    """Return a site that trains as asked, and answers with `sign` when asked to co-sign."""
-    obedient = ObedientSite(site, value=0.001)
-    return lambda payload: sign(payload) if is_cosign_request(payload) else obedient(payload)
 
 
 def cosigned_of(folder: RunFolder) -> ModelCosigned:
@@ -93,7 +87,7 @@ def test_a_site_that_gives_no_signature_of_its_own_is_named_and_the_run_ends(
     tmp_path: Path, sign: Answerer, code: str
 ) -> None:
     run = new_run(tmp_path)
-    run.sites[EAST] = otherwise(EAST, sign)
+    run.cosigners[EAST] = sign
     run.start()
     told = cosigned_of(run.folder)
     assert told.sites == (NORTH, SOUTH)
@@ -108,7 +102,7 @@ def test_a_site_that_was_away_signs_later_and_no_other_is_asked(tmp_path: Path) 
     assert signers_of(run.folder) == {NORTH, SOUTH}
     assert cosigned_of(run.folder).unsigned[0].code == "offline"
 
-    exchange = DirectExchange({EAST: ObedientSite(EAST, value=0.001)})
+    exchange = DirectExchange({EAST: partial(cosignature, site=EAST)})
     told = cosigning(exchange).present(run.folder, tell=run.folder.journal.write)
     assert told.sites == tuple(sorted(SITES))
     assert signers_of(run.folder) == set(SITES)
@@ -135,7 +129,7 @@ def test_real_sites_sign_what_a_real_run_made(tmp_path: Path) -> None:
         opened_site(tmp_path / "e", name=EAST, policy=policy) as east,
         opened_site(tmp_path / "s", name=SOUTH, policy=policy) as south,
     ):
-        run.sites = {NORTH: north.answer, EAST: east.answer, SOUTH: south.answer}
+        run.sites = run.cosigners = {NORTH: north.answer, EAST: east.answer, SOUTH: south.answer}
         run.start()
     told = cosigned_of(run.folder)
     assert (told.sites, told.unsigned) == (tuple(sorted(SITES)), ())

@@ -1,6 +1,7 @@
 """No model is let go without a passed audit of the code that made it, unless somebody says why in writing."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ from tests.fakes import (
     MODEL,
     SOUTH,
     TASK,
-    ObedientSite,
     cosignature,
     new_key,
 )
@@ -21,7 +21,6 @@ from tests.server.runs import SETTINGS, Run
 
 from fed_common import canonical
 from fed_common import checkpoint as checkpoints
-from fed_common.artefacts.cosigning import is_cosign_request
 from fed_common.artefacts.model_release import ModelRelease
 from fed_common.artefacts.opening import open_released
 from fed_common.audit import Release
@@ -43,13 +42,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 EXPIRES = 2_000_000_000
-
-
-def refuse(payload: bytes) -> bytes:
-    """Train as asked, but sign nothing."""
-    if is_cosign_request(payload):
-        return cosignature(payload, site=EAST, key=new_key())
-    return ObedientSite(EAST, value=0.001)(payload)
 
 
 def released(
@@ -83,7 +75,8 @@ def test_every_release_of_a_federation_has_a_higher_number(tmp_path: Path) -> No
 
 def test_a_model_that_too_few_sites_signed_is_not_let_go(tmp_path: Path) -> None:
     run = Run(RunFolder.begin(tmp_path, "play"))
-    run.sites[EAST] = run.sites[SOUTH] = refuse  # of which one trains, and neither signs
+    for site in (EAST, SOUTH):
+        run.cosigners[site] = partial(cosignature, site=site, key=new_key())
     run.start()
     with pytest.raises(QuorumError, match="co-signed by 1 of 3 sites, 2 must"):
         released(run.folder, tmp_path / "out")
