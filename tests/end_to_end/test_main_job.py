@@ -20,7 +20,7 @@ from fed_common import checkpoint as checkpoints
 from fed_common.models import ModelSpec
 from fed_common.names import Digest
 from fed_common.signing import VerifyingKey
-from fed_server.journal import RoundPublished, SiteFailed
+from fed_server.journal import ModelCosigned, RoundPublished, SiteFailed
 from fed_server.settings import AggregationTable
 from fed_sim.consortium import Consortium, found_consortium
 from fed_sim.simulation import simulate
@@ -41,6 +41,8 @@ def test_three_daemons_and_a_coordinator_make_a_signed_model_and_a_report(
 
         published = [event for event in started.events() if isinstance(event, RoundPublished)]
         assert [(event.round, len(event.sites)) for event in published] == [(1, 3), (2, 3), (3, 3)]
+        (cosigned,) = (event for event in started.events() if isinstance(event, ModelCosigned))
+        assert (set(cosigned.sites), cosigned.unsigned) == (set(sites), ())
         charged = [(1, "train"), (2, "train"), (3, "train"), (3, "evaluate")]
         for name in sites:
             assert [(number, phase) for _, number, phase in started.charges(name)] == charged
