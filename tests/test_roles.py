@@ -10,6 +10,7 @@ from tests.fakes import COORDINATOR_KEY, NORTH, OFFICER_KEYS, POLICY, RUN, SITE_
 from tests.released_models import MANIFEST
 
 from fed_client.signed_policy import PolicyTerms, sign_policy, verified_policy
+from fed_common import signed_fact
 from fed_common.accounting import Spend
 from fed_common.artefacts.envelope import Signature
 from fed_common.checkpoint import sign_manifest
@@ -24,6 +25,7 @@ from fed_common.pki.enrolment import verified_request
 from fed_common.pki.key_folder import KeyFolder
 from fed_common.roles import ACTIONS, HOLDS, NEEDS, ROLES, Action, Key, Role, may
 from fed_common.signing import SigningKey
+from fed_common.withdrawal import SiteWithdrawal
 from fed_server.authority.authority import Authority
 from fed_server.registry.admission import Admissions
 from fed_server.registry.registry import Registry
@@ -69,6 +71,20 @@ def ask(hand: Hand) -> None:
     statement = PlanStatement(plan=plan_of(), expires=1, body=digest_of(b""))
     message = seal(statement, b"", hand.signing("coordinator's identity"))
     unseal(message, PlanStatement, COORDINATOR_KEY.verifying_key)
+
+
+def certify_leave(hand: Hand) -> None:
+    certificate = SiteWithdrawal(
+        federation="play",
+        site=NORTH,
+        identity=SITE_KEYS[NORTH].verifying_key.fingerprint,
+        reason="it moved",
+        at=1,
+        register=Digest("r"),
+        models=(),
+    )
+    line = signed_fact.sign(certificate, hand.signing("coordinator's identity"))
+    signed_fact.verify(line, SiteWithdrawal, COORDINATOR_KEY.verifying_key)
 
 
 def charge(folder: Path, key: SigningKey) -> Path:
@@ -120,6 +136,7 @@ ATTEMPTS: dict[Action, Callable[[Hand], None]] = {
     "certify the server and sites": certify,
     "invite, approve and revoke sites": invite,
     "ask sites, publish models": ask,
+    "certify that a site left": certify_leave,
     "answer, charge the ledger": answer,
     "co-sign finished models": cosign,
     "sign what a site allows": sign_terms,

@@ -17,7 +17,7 @@ from safetensors.numpy import save as save_safetensors
 
 from fed_common import canonical
 from fed_common.artefacts.envelope import Envelope
-from fed_common.artefacts.participation import SiteRounds
+from fed_common.artefacts.participation import SiteRounds, StartingPoint
 from fed_common.artefacts.statement import SUBJECT, decode_statement, encode_statement
 from fed_common.artefacts.tensors import parameters_of, read_model_file
 from fed_common.errors import MachineError, TrustError
@@ -51,7 +51,7 @@ class Manifest:
     Whoever uses the model prepares images by the task's recipe, makes input of them by
     `terms.normalisation`, and reads the logits as `multi_label` says (`fed_common.objective`). `iterate` is
     the file that the next round goes on from, where that isn't the model; `trained` says who the model is
-    made of.
+    made of since the run began, and `begun_from` of whom the parameters are that it began with.
     """
 
     version: Literal[1] = 1
@@ -70,8 +70,15 @@ class Manifest:
     terms: TrainTerms
     sites: tuple[SitePrivacy, ...]
     trained: tuple[SiteRounds, ...]
+    begun_from: StartingPoint | None = None
     test: TestFigures | None
     previous: Digest
+
+    @property
+    def made_of(self) -> frozenset[SiteName]:
+        """Return all sites whose updates are in the parameters."""
+        since = {trained.site for trained in self.trained}
+        return frozenset(since.union(self.begun_from.sites if self.begun_from else ()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +203,21 @@ def load_envelope(folder: Path) -> Envelope:
         return Envelope.read((folder / MANIFEST_FILE).read_bytes())
     except OSError as error:
         raise TrustError(f"{folder}: not a whole checkpoint ({error.strerror})") from error
+
+
+def copy(folder: Path, target: Path) -> None:
+    """Copy the model in `folder` with its manifest; nothing of it is checked yet.
+
+    Raises:
+        TrustError: it isn't whole.
+        MachineError: the copy can't be written.
+    """
+    for name in (MODEL_FILE, MANIFEST_FILE):
+        try:
+            contents = (folder / name).read_bytes()
+        except OSError as error:
+            raise TrustError(f"{folder}: not a whole checkpoint ({error.strerror})") from error
+        write_atomically(target / name, contents)
 
 
 def latest(folder: Path) -> Path | None:

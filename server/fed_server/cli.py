@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from fed_common.errors import FedError
+from fed_common.errors import ConfigError, FedError
 from fed_common.files import exclusive
 from fed_common.logs import log_to_stderr, run_command
 from fed_common.machine import settle_in
@@ -20,8 +20,10 @@ from fed_server.console import ConsoleObserver, JsonObserver
 from fed_server.dev_certificates import write_dev_certificates
 from fed_server.flower_link import FlowerExchange
 from fed_server.registry.commands import register_commands
+from fed_server.run_folder import RunFolder
 from fed_server.running import current_run, go_on
 from fed_server.status_command import status
+from fed_server.withdrawal.command import register_commands as register_withdrawal_commands
 
 logger = logging.getLogger(__name__)
 
@@ -47,22 +49,29 @@ def start(
     new_run: Annotated[
         bool, typer.Option("--new-run", help="Begin another run instead of going on with the last.")
     ] = False,
+    start_from: Annotated[
+        Path | None, typer.Option("--from", help="With --new-run: a checkpoint's folder to begin with.")
+    ] = None,
 ) -> None:
     """Run all rounds, or go on with the run that was interrupted; ends with a signed model and a report.
 
     SIGTERM and Ctrl-C stop it at once; nothing that was published is lost.
     """
+    if start_from is not None and not new_run:
+        raise ConfigError("--from goes with --new-run: a run that has begun has its parameters")
     signal.signal(signal.SIGTERM, _stop)
     settle_in()
     settings = load_federation_config(config)
     with exclusive(settings.runs, owner="fed-server"):
-        _run(settings, json=json, new_run=new_run)
+        folder = current_run(settings, new_run=new_run, start=start_from)
+        _run(settings, folder, json=json)
 
 
 app.command()(status)
 app.add_typer(authority)
 register_commands(app)
 register_model_commands(app)
+register_withdrawal_commands(app)
 
 
 @app.command()
@@ -97,11 +106,10 @@ def main() -> None:
     run_command("fed-server", app)
 
 
-def _run(config: FederationConfig, *, json: bool, new_run: bool) -> None:
+def _run(config: FederationConfig, folder: RunFolder, *, json: bool) -> None:
     for site in config.settings.cohort:
         if site.name not in config.site_keys:
             logger.warning("%s is not enrolled yet; `fed-server invite %s`", site.name, site.name)
-    folder = current_run(config, new_run=new_run)
     if folder.finished:
         typer.echo(f"{folder.run} is finished: {folder.report}; --new-run begins another")
         return

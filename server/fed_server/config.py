@@ -111,7 +111,7 @@ class FederationConfig:
     @property
     def site_keys(self) -> Mapping[SiteName, VerifyingKey]:
         """Return the keys with which enrolled sites sign; it changes as they come and go."""
-        return IdentityKeys(self.door.registry)
+        return IdentityKeys(self.door.registry, enrolled=True)
 
 
 def runs_folder(path: Path) -> Path:

@@ -28,7 +28,6 @@ from fed_common.checkpoint import Checkpoint, SitePrivacy, parameter_bytes
 from fed_common.errors import ConfigError, QuorumError
 from fed_common.messages import RoundPlan
 from fed_common.metrics import EvaluationCounts
-from fed_common.models import initial_parameters
 from fed_common.names import SiteName
 from fed_common.plans import StatisticsTerms
 from fed_common.statistics import PatientCounts
@@ -155,7 +154,8 @@ class Federation:
             masked=settings.masked,
             alone=settings.claim_alone(),
         )
-        first_P = initial_parameters(settings.model, seed=settings.training.seed)
+        begun = self._publisher.beginning
+        first_P = begun.parameters_P
         self._tell(started)
         known = self.known
         if (asked := settings.statistics_terms()) is not None:
@@ -169,9 +169,7 @@ class Federation:
             self._tell(gathered)
             known = latest_privacy(known, outcome)
         weights = Weights.first(first_P)
-        first = self._publisher.publish(
-            0, weights, terms, sites=known, trained=(), previous=checkpoints.FIRST
-        )
+        first = self._publisher.publish(0, weights, terms, sites=known, trained=(), previous=begun.previous)
         return first, weights
 
     def _ask_statistics(

@@ -1,6 +1,7 @@
 """Turns a candidate into a published model: judged on public images, described, signed and put on disk."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from fed_common.scoring import TestFigures, judge
 from fed_common.signing import SigningKey
 from fed_common.test_set import TestSet
 from fed_server.averaging import Weights
+from fed_server.beginning import Beginning
 from fed_server.run_folder import RunFolder
 from fed_server.settings import RunSettings
 
@@ -28,6 +30,11 @@ class Publisher:
     folder: RunFolder
     key: SigningKey
     test_set: TestSet | None
+
+    @cached_property
+    def beginning(self) -> Beginning:
+        """Return what the run begins with; see `Beginning.of` for what it raises."""
+        return Beginning.of(self.folder, self.settings, self.key.verifying_key)
 
     def publish(
         self,
@@ -68,6 +75,7 @@ class Publisher:
             terms=terms,
             sites=sites,
             trained=trained,
+            begun_from=self.beginning.point,
             test=self._judge(parameters_P, terms.normalisation),
             previous=previous,
         )

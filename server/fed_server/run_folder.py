@@ -3,6 +3,7 @@
 runs/current                    the id of the run that `start` goes on with
 runs/<id>/journal.jsonl         what happened
 runs/<id>/checkpoints/0007/     signed model after round 7
+runs/<id>/start/                the checkpoint that the run began with, if it began with one
 runs/<id>/model.safetensors, manifest.json, report.html
 """
 
@@ -37,11 +38,14 @@ class RunFolder:
             return None
 
     @classmethod
-    def begin(cls, root: Path, name: str) -> Self:
+    def begin(cls, root: Path, name: str, *, start: Path | None = None) -> Self:
         """Make the folder of a new run and remember it as the current one.
+
+        With a `start`, a checkpoint's folder, the run begins with that model, of which it keeps a copy.
 
         Raises:
             MachineError: the disk refuses it.
+            TrustError: the checkpoint isn't whole.
         """
         folder = cls(root, run_id(f"{name}-{secrets.token_hex(4)}"))
         previous = cls.current(root)
@@ -51,6 +55,8 @@ class RunFolder:
             raise MachineError(f"{folder.path}: can't be made ({error.strerror})") from error
         if previous is not None:
             write_atomically(folder.path / "previous", previous.run.encode() + b"\n")
+        if start is not None:
+            checkpoints.copy(start, folder.start)
         write_atomically(root / "current", folder.run.encode() + b"\n")
         return folder
 
@@ -68,6 +74,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Return the folder of the signed models, one per round."""
         return self.path / "checkpoints"
+
+    @property
+    def start(self) -> Path:
+        """Return the folder of the checkpoint that the run began with; most runs have none."""
+        return self.path / "start"
 
     @property
     def finished(self) -> bool:

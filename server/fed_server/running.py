@@ -1,5 +1,7 @@
 """From a configuration to a finished run: the same steps for `fed-server` and for the simulation."""
 
+from pathlib import Path
+
 from fed_common.checkpoint import Checkpoint
 from fed_server.config import FederationConfig
 from fed_server.exchange import Exchange
@@ -8,17 +10,24 @@ from fed_server.journal import Observer
 from fed_server.report import write_report
 from fed_server.rounds import Coordinator
 from fed_server.run_folder import RunFolder
+from fed_server.withdrawal.refusal import refuse_withdrawn
 
 
-def current_run(config: FederationConfig, *, new_run: bool = False) -> RunFolder:
+def current_run(config: FederationConfig, *, new_run: bool = False, start: Path | None = None) -> RunFolder:
     """Return the run to go on with, or a new one where there is none or `new_run` asks for it.
+
+    A new one begins with the checkpoint in the folder `start`, if one is given.
 
     Raises:
         MachineError: the disk refuses.
+        ConfigError: a site that withdrew is in the cohort, or in the checkpoint.
+        TrustError: the checkpoint isn't the coordinator's.
     """
     folder = RunFolder.current(config.runs)
     if folder is None or new_run:
-        return RunFolder.begin(config.runs, config.settings.name)
+        cohort = [site.name for site in config.settings.cohort]
+        refuse_withdrawn(config.door.registry, cohort=cohort, start=start)
+        return RunFolder.begin(config.runs, config.settings.name, start=start)
     return folder
 
 

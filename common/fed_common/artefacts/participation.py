@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fed_common.names import SiteName
+from fed_common.names import Digest, RunId, SiteName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +14,16 @@ class SiteRounds:
     rounds: int
     first: int
     last: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartingPoint:
+    """The checkpoint whose parameters a run began with, and the sites that these are made of."""
+
+    run: RunId
+    round: int
+    checkpoint: Digest
+    sites: tuple[SiteName, ...]
 
 
 def trained_after(

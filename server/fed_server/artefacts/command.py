@@ -63,7 +63,7 @@ def publish(
             settings.settings.model,
             terms,
             key=settings.identity,
-            site_keys=settings.site_keys,
+            site_keys=IdentityKeys(settings.door.registry),
             out=out,
         )
         write_report(folder.report, folder.journal.read(), settings.references)

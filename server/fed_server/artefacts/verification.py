@@ -55,7 +55,7 @@ def verify_run(
     manifests = tuple(checkpoint.manifest for checkpoint in chain)
     if not chain:
         raise TrustError(f"{folder.path}: holds no checkpoint")
-    _refuse_broken_chain(chain)
+    _refuse_broken_chain(chain, _beginning(folder, spec, coordinator))
     _refuse_other_run(folder, manifests, events)
     _refuse_other_rounds(chain, events)
     _refuse_other_privacy(manifests[-1], events)
@@ -78,11 +78,24 @@ def _loaded(folder: RunFolder, number: int, spec: ModelSpec, key: VerifyingKey) 
     return checkpoint
 
 
-def _refuse_broken_chain(chain: Sequence[Checkpoint]) -> None:
+def _beginning(folder: RunFolder, spec: ModelSpec, key: VerifyingKey) -> Checkpoint | None:
+    """Return the checkpoint that the run began with, if it began with one."""
+    return checkpoints.load(folder.start, spec, key) if folder.start.exists() else None
+
+
+def _refuse_broken_chain(chain: Sequence[Checkpoint], start: Checkpoint | None) -> None:
     """Step 1."""
-    if chain[0].manifest.previous != FIRST:
-        raise TrustError("round 0: names a checkpoint before it")
+    first = chain[0].manifest
+    if first.previous != (start.digest if start else FIRST):
+        raise TrustError("round 0: doesn't begin with what is here to begin with")
+    if start is not None and first.parameters != start.manifest.parameters:
+        raise TrustError("round 0: has other parameters than those that it began with")
+    made_of = tuple(sorted(start.manifest.made_of)) if start else ()
+    if (first.begun_from.sites if first.begun_from else ()) != made_of:
+        raise TrustError("round 0: names other sites than it began with")
     for before, after in pairwise(chain):
+        if after.manifest.begun_from != first.begun_from:
+            raise TrustError(f"round {after.manifest.round}: names another beginning than round 0")
         if after.manifest.previous != before.digest:
             raise TrustError(f"round {after.manifest.round}: doesn't follow the round before it")
 

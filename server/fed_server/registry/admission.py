@@ -29,6 +29,7 @@ from fed_server.registry.events import (
     SiteInvited,
     SiteRequested,
     SiteRevoked,
+    SiteWithdrew,
 )
 from fed_server.registry.registry import Registry
 from fed_server.registry.standing import MAX_TRIES, Standing
@@ -138,9 +139,23 @@ class Admissions:
         """
 
         def decision(standing: Standing, entry: Entry) -> RegistryEvent:
-            if standing.state in ("unknown", "revoked"):
+            if standing.state in ("unknown", "revoked", "withdrawn"):
                 raise ConfigError(f"{site} is {standing.state}: nothing to revoke")
             return SiteRevoked(entry=entry, reason=reason)
+
+        return self.registry.decide(site, decision)
+
+    def withdraw(self, site: SiteName, reason: str) -> Standing:
+        """Write down that a site left; it is shut out as by `revoke`, also where it was revoked before.
+
+        Raises:
+            ConfigError: it never took part, or left before.
+        """
+
+        def decision(standing: Standing, entry: Entry) -> RegistryEvent:
+            if standing.identity is None or standing.state == "withdrawn":
+                raise ConfigError(f"{site} is {standing.state}: nothing to withdraw")
+            return SiteWithdrew(entry=entry, reason=reason)
 
         return self.registry.decide(site, decision)
 

@@ -65,9 +65,18 @@ class SiteRevoked:
     reason: str
 
 
-RegistryEvent = SiteInvited | InvitationTried | SiteRequested | SiteCertified | SiteRevoked
+@dataclass(frozen=True, kw_only=True)
+class SiteWithdrew:
+    """The site left; nothing that it holds counts any longer, and no run may begin with it."""
+
+    entry: Entry
+    reason: str
+
+
+RegistryEvent = SiteInvited | InvitationTried | SiteRequested | SiteCertified | SiteRevoked | SiteWithdrew
 _KINDS: dict[str, type[RegistryEvent]] = {
-    kind.__name__: kind for kind in (SiteInvited, InvitationTried, SiteRequested, SiteCertified, SiteRevoked)
+    kind.__name__: kind
+    for kind in (SiteInvited, InvitationTried, SiteRequested, SiteCertified, SiteRevoked, SiteWithdrew)
 }
 
 

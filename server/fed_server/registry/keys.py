@@ -1,4 +1,4 @@
-"""The sites' identity keys as the round engine wants them: by name, as the register has them now."""
+"""The sites' identity keys as they are wanted: by name, as the register has them now."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,20 +10,24 @@ from fed_server.registry.registry import Registry
 
 @dataclass(frozen=True)
 class IdentityKeys(Mapping[SiteName, VerifyingKey]):
-    """The key that was approved last for each site; that a revoked one isn't heard is the exchange's part."""
+    """The key that was approved last for each site, or only for those that are `enrolled` now.
+
+    Who was revoked or withdrew answers nothing any more, but what it signed before stays its own.
+    """
 
     registry: Registry
+    enrolled: bool = False
 
     def __getitem__(self, site: SiteName) -> VerifyingKey:
         """Return the site's key."""
-        identity = self.registry.standing(site).identity
-        if identity is None:
+        standing = self.registry.standing(site)
+        if standing.identity is None or (self.enrolled and standing.state != "enrolled"):
             raise KeyError(site)
-        return VerifyingKey.from_pem(identity.encode())
+        return VerifyingKey.from_pem(standing.identity.encode())
 
     def __iter__(self) -> Iterator[SiteName]:
-        """Yield the sites that were ever enrolled."""
-        return (site for site in self.registry.sites() if self.registry.standing(site).identity is not None)
+        """Yield the sites that have one."""
+        return (site for site in self.registry.sites() if site in self)
 
     def __len__(self) -> int:
         """Return how many they are."""

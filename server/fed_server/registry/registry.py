@@ -49,6 +49,14 @@ class Registry:
             raise MachineError(f"the register of {site} can't be read ({error.strerror})") from error
         return known[1]
 
+    def last_line(self, site: SiteName) -> str:
+        """Return the digest of the last line about a site, empty if there is none.
+
+        Raises:
+            TrustError: see `standing`.
+        """
+        return self._read(site)[1]
+
     def decide(self, site: SiteName, decision: Decision) -> Standing:
         """Write the event that `decision` makes of where the site stands; return where it stands then.
 

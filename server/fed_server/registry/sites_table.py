@@ -15,6 +15,7 @@ _COLOURS: dict[State, str] = {
     "waiting": "yellow",
     "enrolled": "green",
     "revoked": "red",
+    "withdrawn": "red",
 }
 
 
@@ -47,5 +48,7 @@ def _told(standing: Standing) -> tuple[str, str]:
             return ("may ask", "") if is_open else ("expired or tried too often", "invite it again")
         case "revoked":
             return standing.revoked or "", ""
+        case "withdrawn":
+            return standing.withdrawn or "", ""
         case "unknown":
             return "", f"`fed-server invite {standing.site}`"

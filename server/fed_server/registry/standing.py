@@ -1,4 +1,4 @@
-"""Where a site stands after everything that was written of it: invited, waiting, enrolled or revoked."""
+"""Where a site stands after all that was written of it: invited, waiting, enrolled, revoked or withdrawn."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -12,13 +12,14 @@ from fed_server.registry.events import (
     SiteInvited,
     SiteRequested,
     SiteRevoked,
+    SiteWithdrew,
 )
 
 MAX_TRIES = 5
 # A renewed certificate's predecessor is still on open connections; older ones are nobody's.
 _CERTIFICATES_IN_FORCE = 2
 
-State = Literal["unknown", "invited", "waiting", "enrolled", "revoked"]
+State = Literal["unknown", "invited", "waiting", "enrolled", "revoked", "withdrawn"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,8 @@ class Standing:
     """What is in force for a site; `keys` are those of the granted request, `certificates` PEM, newest last.
 
     `request` waits for approval; `granted` is the digest of the last one that was granted. `identity` is the
-    key that was approved last (PEM), also of a site that was revoked since: its earlier answers stay its own.
+    key that was approved last (PEM), also of a site that was revoked or withdrew since: its earlier answers
+    stay its own. `since` is when it withdrew.
     """
 
     site: SiteName
@@ -38,6 +40,8 @@ class Standing:
     granted: Digest | None = None
     certificates: tuple[str, ...] = ()
     revoked: str | None = None
+    withdrawn: str | None = None
+    since: int = 0
 
     @property
     def state(self) -> State:
@@ -48,6 +52,8 @@ class Standing:
             return "waiting"
         if self.invitation is not None:
             return "invited"
+        if self.withdrawn is not None:
+            return "withdrawn"
         return "revoked" if self.revoked is not None else "unknown"
 
     def invitation_at(self, now: float) -> SiteInvited | None:
@@ -74,6 +80,11 @@ class Standing:
                     granted=event.request,
                     certificates=certificates,
                     revoked=None,
+                    withdrawn=None,
                 )
             case SiteRevoked():
                 return Standing(site=self.site, identity=self.identity, revoked=event.reason)
+            case SiteWithdrew():
+                return Standing(
+                    site=self.site, identity=self.identity, withdrawn=event.reason, since=event.entry.at
+                )

@@ -146,7 +146,7 @@ def lose_all(folder: RunFolder) -> None:
         (lose_a_round, "round 1: .*not a whole checkpoint"),
         (lose_all, "holds no checkpoint"),
         (resigned(1, lambda m: replace(m, round=2)), "round 1: is that of round 2"),
-        (resigned(0, lambda m: replace(m, previous=Digest("1" * 64))), "names a checkpoint before"),
+        (resigned(0, lambda m: replace(m, previous=Digest("1" * 64))), "round 0: doesn't begin"),
         (resigned(1, lambda m: replace(m, classes=("a", "b"))), "round 2: doesn't follow"),
         (resigned(2, lambda m: replace(m, settings=Digest("x"))), "round 2: is of another run"),
         (resigned(2, lambda m: replace(m, test=None)), "round 2: is not the one"),

@@ -1,0 +1,38 @@
+"""What a coordinator types when a site leaves, and what anybody types who gets the certificate."""
+
+from pathlib import Path
+
+import pytest
+from tests.fakes import NORTH, SITES
+from tests.server.federation_files import run, write_federation
+
+from fed_common.errors import ConfigError, FedError
+from fed_server.config import load_trust_files
+
+
+def test_a_site_leaves_with_a_certificate(tmp_path: Path) -> None:
+    config, out = write_federation(tmp_path), tmp_path / "north.withdrawal"
+    words = ("withdraw", NORTH, "--reason", "it moved", "--out", out, "--config", config)
+    told = run(*words)
+    assert "north has left" in told and "no model is made of it" in told
+    registry = load_trust_files(config).open_registry()
+    assert {site: registry.standing(site).state for site in SITES}[NORTH] == "withdrawn"
+    assert "withdrawn" in run("sites", "--config", config)
+
+    key = ("--key", tmp_path / "keys/server/identity.pub")
+    assert "signed: north left play: it moved" in run("check-withdrawal", out, *key)
+    with pytest.raises(ConfigError, match="is there already"):
+        run(*words)
+    out.write_bytes(out.read_bytes().replace(b"it moved", b"it stays"))
+    with pytest.raises(FedError):
+        run("check-withdrawal", out, *key)
+
+
+def test_a_start_from_a_checkpoint_is_a_new_run(tmp_path: Path) -> None:
+    config = write_federation(tmp_path)
+    with pytest.raises(ConfigError, match="goes with --new-run"):
+        run("start", "--config", config, "--from", tmp_path)
+    run("withdraw", NORTH, "--reason", "it moved", "--out", tmp_path / "out", "--config", config)
+    with pytest.raises(ConfigError, match="north withdrew: take it out of"):
+        run("start", "--config", config, "--new-run")
+    assert not list((tmp_path / "runs").glob("play-*"))
