@@ -1,10 +1,11 @@
 """Co-signs a finished model, but only one that agrees with what this site knows of the run itself.
 
 Without it, whoever has the coordinator's key could pass any model off as the consortium's. What a site knows
-is its ledger, and the model that it evaluated last. It signs if all of this holds:
+is its ledger, and the models that it evaluated. It signs if all of this holds:
 
 1. the statement is about a finished run, for the task and the network installed here;
-2. the model is the one that this site evaluated after the last round;
+2. the model is the one that this site evaluated after the last round or, if the manifest says that it was
+   rolled back, after the round to which it was;
 3. the rounds in which it is said to have trained are among those that it charged;
 4. what is said of its privacy is what its ledger says, with everything that it charged for this run.
 """
@@ -36,16 +37,23 @@ StatePrivacy = Callable[[LedgerRecord], PrivacyStatement]
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatedModel:
-    """The model that this site evaluated last."""
+    """A model that this site evaluated."""
 
-    run: RunId
     round: int
     parameters: Digest
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluatedModels:
+    """All models of the last run that this site evaluated."""
+
+    run: RunId
+    models: tuple[EvaluatedModel, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cosigner:
-    """One site's hand; `memory` is the file that holds which model was evaluated last."""
+    """One site's hand; `memory` is the file that holds which models were evaluated."""
 
     site: SiteName
     key: SigningKey
@@ -60,7 +68,9 @@ class Cosigner:
             MachineError: it can't be written.
         """
         if plan.phase == "evaluate":
-            evaluated = EvaluatedModel(run=plan.run, round=plan.round, parameters=plan.parameters)
+            this = EvaluatedModel(round=plan.round, parameters=plan.parameters)
+            before = (model for model in self._evaluated(plan.run) if model.round != plan.round)
+            evaluated = EvaluatedModels(run=plan.run, models=(*before, this))
             write_atomically(self.memory, canonical.encode(evaluated))
 
     def answer(self, message: bytes, record: LedgerRecord, state: StatePrivacy) -> bytes:
@@ -93,9 +103,10 @@ class Cosigner:
             raise _refused("not the manifest of a finished run")
         if (manifest.task, manifest.model) != (self.task.digest, spec_for(self.task).fingerprint):
             raise _refused("not the task or the network that is installed here")
-        evaluated = EvaluatedModel(run=manifest.run, round=manifest.round, parameters=manifest.parameters)
-        if self._evaluated() != evaluated:  # 2
-            raise _refused("not the model that this site evaluated after the last round")
+        number = manifest.rollback.to if manifest.rollback else manifest.round
+        stands = EvaluatedModel(round=number, parameters=manifest.parameters)
+        if stands not in self._evaluated(manifest.run):  # 2
+            raise _refused(f"not the model that this site evaluated after round {number}")
         self._check_rounds(manifest, record)
         self._check_privacy(manifest, record, state)
         return manifest.run
@@ -123,11 +134,12 @@ class Cosigner:
         if state(then) != stated:
             raise _refused("not what this site states of its privacy")
 
-    def _evaluated(self) -> EvaluatedModel | None:
+    def _evaluated(self, run: RunId) -> tuple[EvaluatedModel, ...]:
         try:
-            return canonical.decode(self.memory.read_bytes(), EvaluatedModel)
+            evaluated = canonical.decode(self.memory.read_bytes(), EvaluatedModels)
         except (OSError, MalformedMessageError):
-            return None  # then nothing is signed
+            return ()  # then nothing is signed
+        return evaluated.models if evaluated.run == run else ()
 
 
 def _refused(detail: str) -> PolicyRefusal:

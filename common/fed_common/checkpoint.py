@@ -29,6 +29,7 @@ from fed_common.names import Digest, RunId, SiteName, digest_of
 from fed_common.plans import TrainTerms
 from fed_common.scoring import TestFigures
 from fed_common.signing import SigningKey, VerifyingKey
+from fed_common.vote import Rollback, Standing
 
 MODEL_FILE = SUBJECT
 ITERATE_FILE = "iterate.safetensors"
@@ -52,6 +53,8 @@ class Manifest:
     `terms.normalisation`, and reads the logits as `multi_label` says (`fed_common.objective`). `iterate` is
     the file that the next round goes on from, where that isn't the model; `trained` says who the model is
     made of since the run began, and `begun_from` of whom the parameters are that it began with.
+    With a vote, `standing` is what the next candidate is held against; after a `rollback` the parameters are
+    those of an earlier round, while rounds and chain go on.
     """
 
     version: Literal[1] = 1
@@ -67,6 +70,8 @@ class Manifest:
     parameters: Digest
     file: Digest
     iterate: Digest | None = None
+    standing: Standing | None = None
+    rollback: Rollback | None = None
     terms: TrainTerms
     sites: tuple[SitePrivacy, ...]
     trained: tuple[SiteRounds, ...]
@@ -112,7 +117,7 @@ def publish(
     Raises:
         MachineError: it can't be written; what was published before is untouched.
     """
-    target = folder / f"{checkpoint.manifest.round:04d}"
+    target = folder / folder_name(checkpoint.manifest.round)
     aside = folder / f".{target.name}.partial"
     try:
         shutil.rmtree(aside, ignore_errors=True)
@@ -218,6 +223,11 @@ def copy(folder: Path, target: Path) -> None:
         except OSError as error:
             raise TrustError(f"{folder}: not a whole checkpoint ({error.strerror})") from error
         write_atomically(target / name, contents)
+
+
+def folder_name(number: int) -> str:
+    """Return what the folder of the checkpoint of round `number` is called."""
+    return f"{number:04d}"
 
 
 def latest(folder: Path) -> Path | None:

@@ -97,11 +97,12 @@ class Proposal:
         if self.evaluation.noise_multiplier is not None:
             return self.evaluation.noise_multiplier
         everything = gaussian_noise(epsilon=self.privacy.epsilon, delta=self.privacy.delta)
-        noise = everything * math.sqrt(self._num_evaluations / self.evaluation.share)
+        noise = everything * math.sqrt(self.num_evaluations / self.evaluation.share)
         return math.ceil(1000 * max(noise, _USUAL_FLOOR)) / 1000
 
     @property
-    def _num_evaluations(self) -> int:
+    def num_evaluations(self) -> int:
+        """Return how often the sites measure the model."""
         return sum(self.evaluates_after(number) for number in range(1, self.schedule.rounds + 1))
 
     def training(self, noise_multiplier: float, *, rounds: int | None = None) -> Spend:
@@ -114,7 +115,7 @@ class Proposal:
 
     def evaluations(self) -> Spend:
         """Return all evaluations of the run."""
-        return Spend(noise_multiplier=self.evaluation_noise, sampling_rate=1.0, steps=self._num_evaluations)
+        return Spend(noise_multiplier=self.evaluation_noise, sampling_rate=1.0, steps=self.num_evaluations)
 
     def gathering(self) -> Spend | None:
         """Return the release of statistics, None if none is asked for."""

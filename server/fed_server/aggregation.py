@@ -16,6 +16,7 @@ from fed_common import fixedpoint
 from fed_common.messages import RoundPlan
 from fed_common.names import SiteName
 from fed_common.plans import TrainTerms
+from fed_server.folding import add_weighted
 from fed_server.screening import Contribution
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
@@ -73,12 +74,14 @@ class OpenWeightedMean:
     def fold(self, contribution: Contribution) -> None:
         """Add one site's update with its enrolled weight."""
         weight = self._weights[contribution.site]
-        self._sum_P += weight * contribution.values
+        add_weighted(self._sum_P, contribution.values, weight)
         self._total_weight += weight
 
     def close(self) -> NDArray[np.float64]:
         """Return the weighted mean update."""
-        return fixedpoint.from_fixed(self._sum_P) / self._total_weight
+        mean_P = fixedpoint.from_fixed(self._sum_P)
+        mean_P /= self._total_weight
+        return mean_P
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Averaging = Literal["none", "late"]
+# What a round makes of the sites' updates; robust rules decide in the model's own precision.
+MeanUpdate = NDArray[np.float32] | NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,7 +28,7 @@ class Weights:
         """Return the weights before round 1."""
         return cls(model_P=parameters_P, iterate_P=parameters_P)
 
-    def moved(self, mean_P: NDArray[np.float64], *, number: int, averaging: Averaging) -> "Weights":
+    def moved(self, mean_P: MeanUpdate, *, number: int, averaging: Averaging) -> "Weights":
         """Return the weights after round `number`, whose mean update is `mean_P`.
 
         With "late" averaging the iterate of round t counts t times in the model.

@@ -20,6 +20,7 @@ from fed_common.messages import PrivacyStatement
 from fed_common.metrics import Estimate
 from fed_common.names import SiteName
 from fed_server.journal import (
+    CandidateDropped,
     ModelCosigned,
     ModelReleased,
     PhaseAsked,
@@ -114,7 +115,7 @@ class ConsoleObserver:
                 self._print(f"round {event.round}: {event.quorum} sites are needed, connected: {online}")
             case PhaseAsked(attempt=attempt) if attempt > 1:
                 self._print(f"round {event.round} {event.phase}: asked again, attempt {attempt}")
-            case SiteFailed() | SumAbandoned():
+            case SiteFailed() | SumAbandoned() | CandidateDropped():
                 self._print(_trouble(event), style="yellow")
             case SiteAnswered() if event.tightened:
                 codes = ", ".join(event.tightened.codes)
@@ -182,7 +183,9 @@ class _RunSoFar:
             case RoundPublished():
                 self.done = event.round
                 self.seconds.append(event.seconds)
-            case SiteFailed() | StatisticsGathered() | ModelCosigned() | RunFinished() | ModelReleased():
+            case SiteFailed() | StatisticsGathered() | CandidateDropped():
+                pass
+            case ModelCosigned() | RunFinished() | ModelReleased():
                 pass
 
     def parts_of(self, event: RoundPublished) -> Iterator[str]:
@@ -207,9 +210,11 @@ class _RunSoFar:
             yield self.time_left
 
 
-def _trouble(event: SiteFailed | SumAbandoned) -> str:
+def _trouble(event: SiteFailed | SumAbandoned | CandidateDropped) -> str:
     if isinstance(event, SumAbandoned):
         return f"round {event.round}: abandoned, {event.reason}"
+    if isinstance(event, CandidateDropped):
+        return f"round {event.round}: rolled back to round {event.rollback.to}, {event.reason}"
     reason = f"{event.code}: {event.detail}" if event.detail else event.code
     return f"round {event.round} {event.phase}: {event.site} {reason}"
 

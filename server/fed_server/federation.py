@@ -10,14 +10,15 @@ the same to the last bit, so that sites answer with the bytes they had already m
 
 1. wait until a quorum is connected;
 2. ask the cohort to train, and fold their updates (`run_round`); without a quorum of answers, ask again;
-3. step: FedAvg adds the weighted mean update to the weights, and the model follows (`averaging`);
-4. ask the sites for noised counts of the candidate, and judge it on the public test set;
+3. step: the rule's mean update is added to the weights, and the model follows (`averaging`);
+4. ask the sites for noised counts of the candidate, let them vote on it, and judge it on the public test set;
 5. publish the signed checkpoint; only now does the round count. The last one is co-signed by the sites.
 """
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +33,13 @@ from fed_common.names import SiteName
 from fed_common.plans import StatisticsTerms
 from fed_common.statistics import PatientCounts
 from fed_common.test_set import TestSet
-from fed_server.aggregation import AggregationRule, CountsBySite, ResultT_co, WeightedMean
+from fed_server.aggregation import AggregationRule, CountsBySite, ResultT_co
 from fed_server.artefacts.cosigning import Cosigning
-from fed_server.averaging import Weights
+from fed_server.averaging import MeanUpdate, Weights
 from fed_server.continuity import Continuity
 from fed_server.gathering import gather
 from fed_server.journal import (
+    CandidateDropped,
     Observer,
     PhaseAsked,
     RoundPublished,
@@ -50,14 +52,16 @@ from fed_server.journal import (
     SumAbandoned,
 )
 from fed_server.masking.round import run_masked_round
-from fed_server.outcomes import as_event, figures_of, latest_privacy
+from fed_server.outcomes import as_event, figures_of, kept_back, latest_privacy
 from fed_server.planner import Planner
-from fed_server.publication import Publisher
+from fed_server.publication import Publisher, RoundFacts
+from fed_server.robust.choice import rule_of
 from fed_server.rounds import Coordinator, RoundOutcome, run_round
 from fed_server.run_folder import RunFolder
 from fed_server.screening import SiteReply
 from fed_server.settings import RunSettings
 from fed_server.statistics import fix_constants
+from fed_server.vote import Vote, count_votes
 
 
 @dataclass(kw_only=True)
@@ -111,30 +115,20 @@ class Federation:
         published = checkpoints.latest(self.folder.checkpoints)
         if published is None:
             return self._begin()
-        current = checkpoints.load(published, self.settings.model, self.coordinator.key.verifying_key)
+        current, weights = self._load(published)
         if current.manifest.settings != self.settings.digest:
             raise ConfigError(
                 f"the settings changed since run {self.folder.run} began; restore them, or begin another run"
             )
         self._tell(RunResumed(round=current.manifest.round))
-        self._tell_what_a_crash_kept_back(current)
-        iterate_P = checkpoints.load_iterate(published, current, self.settings.model)
-        return current, Weights(model_P=current.parameters_P, iterate_P=iterate_P)
+        if (untold := kept_back(current, self.folder.journal.read())) is not None:
+            self._tell(untold)
+        return current, weights
 
-    def _tell_what_a_crash_kept_back(self, current: Checkpoint) -> None:
-        """Tell of a round that was published when the crash came, but not yet in the journal."""
-        told = (event for event in self.folder.journal.read() if isinstance(event, RoundPublished))
-        if current.manifest.round > max((event.round for event in told), default=0):
-            self._tell(
-                RoundPublished(
-                    round=current.manifest.round,
-                    seconds=0.0,
-                    sites=tuple(t.site for t in current.manifest.trained if t.last == current.manifest.round),
-                    test=current.manifest.test,
-                    federated=(),
-                    checkpoint=current.digest,
-                )
-            )
+    def _load(self, folder: Path) -> tuple[Checkpoint, Weights]:
+        loaded = checkpoints.load(folder, self.settings.model, self.coordinator.key.verifying_key)
+        iterate_P = checkpoints.load_iterate(folder, loaded, self.settings.model)
+        return loaded, Weights(model_P=loaded.parameters_P, iterate_P=iterate_P)
 
     def _begin(self) -> tuple[Checkpoint, Weights]:
         settings = self.settings
@@ -169,7 +163,8 @@ class Federation:
             self._tell(gathered)
             known = latest_privacy(known, outcome)
         weights = Weights.first(first_P)
-        first = self._publisher.publish(0, weights, terms, sites=known, trained=(), previous=begun.previous)
+        facts = RoundFacts(sites=known, trained=())
+        first = self._publisher.publish(0, weights, terms, facts=facts, previous=begun.previous)
         return first, weights
 
     def _ask_statistics(
@@ -190,17 +185,22 @@ class Federation:
             weights = weights.moved(outcome.result, number=number, averaging=averaging)
         privacy = latest_privacy(current.manifest.sites, outcome)
         figures: tuple[SiteFigures, ...] = ()
+        vote = Vote(standing=current.manifest.standing)
         if self.settings.proposal.evaluates_after(number):
             evaluated = self._evaluate(number, current, weights.model_P)
             privacy = latest_privacy(privacy, evaluated)
             figures = figures_of(evaluated.result or {})
+            if self.settings.aggregation.vote:
+                vote = count_votes(number, vote.standing, figures, self.settings.cohort)
+        trained = trained_after(number, outcome.included, current.manifest.trained)
+        if vote.rollback is not None:
+            stood, weights = self._load(self.folder.checkpoint(vote.rollback.to))
+            trained = stood.manifest.trained
+            self._tell(CandidateDropped(round=number, rollback=vote.rollback, federated=figures))
+            figures = ()  # which were the candidate's
+        facts = RoundFacts(sites=privacy, trained=trained, vote=vote)
         published = self._publisher.publish(
-            number,
-            weights,
-            current.manifest.terms,
-            sites=privacy,
-            trained=trained_after(number, outcome.included, current.manifest.trained),
-            previous=current.digest,
+            number, weights, current.manifest.terms, facts=facts, previous=current.digest
         )
         self._tell(
             RoundPublished(
@@ -216,7 +216,7 @@ class Federation:
 
     def _train(
         self, number: int, current: Checkpoint, iterate_P: NDArray[np.float32]
-    ) -> RoundOutcome[NDArray[np.float64]]:
+    ) -> RoundOutcome[MeanUpdate]:
         """Ask until a quorum answered; the plan stays the same, so nobody spends twice.
 
         Only a masked round that broke too late to be asked again has no result.
@@ -248,9 +248,10 @@ class Federation:
 
     def _ask_updates(
         self, plan: RoundPlan, iterate_P: NDArray[np.float32], *, attempt: int
-    ) -> RoundOutcome[NDArray[np.float64]]:
+    ) -> RoundOutcome[MeanUpdate]:
         if plan.masking is None:
-            return self._ask(plan, iterate_P, WeightedMean(len(iterate_P)), attempt=attempt)
+            rule = rule_of(self.settings.aggregation, len(iterate_P))
+            return self._ask(plan, iterate_P, rule, attempt=attempt)
         self._tell(PhaseAsked(round=plan.round, phase=plan.phase, attempt=attempt))
         return run_masked_round(
             plan,

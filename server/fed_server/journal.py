@@ -23,6 +23,7 @@ from fed_common.plans import Normalisation, Phase, TrainTerms
 from fed_common.scoring import TestFigures
 from fed_common.task import Task
 from fed_common.tightening import Tightened
+from fed_common.vote import Rollback
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +136,23 @@ class SiteFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CandidateDropped:
+    """The sites found a candidate worse than the model of round `rollback.to`, which is published again.
+
+    `federated` are the figures of the candidate.
+    """
+
+    round: int
+    rollback: Rollback
+    federated: tuple[SiteFigures, ...]
+
+    @property
+    def reason(self) -> str:
+        """Say why, for people."""
+        return f"at {', '.join(self.rollback.worse)} its AUC was lower than after round {self.rollback.to}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class RoundPublished:
     """A signed checkpoint is on disk; `seconds` is how long the round took."""
 
@@ -190,6 +208,7 @@ RunEvent = (
     | SiteFailed
     | SumAbandoned
     | StatisticsGathered
+    | CandidateDropped
     | RoundPublished
     | ModelCosigned
     | RunFinished
@@ -206,6 +225,7 @@ _KINDS: dict[str, type[RunEvent]] = {
         SiteFailed,
         SumAbandoned,
         StatisticsGathered,
+        CandidateDropped,
         RoundPublished,
         ModelCosigned,
         RunFinished,

@@ -1,13 +1,13 @@
 """Says what came of a phase in the words of journal and manifest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from fed_common.checkpoint import SitePrivacy
+from fed_common.checkpoint import Checkpoint, SitePrivacy
 from fed_common.messages import PrivacyStatement, RoundPlan
 from fed_common.metrics import EvaluationCounts
 from fed_common.names import SiteName
 from fed_common.noised_figures import noised_figures
-from fed_server.journal import SiteAnswered, SiteFailed, SiteFigures
+from fed_server.journal import RoundPublished, RunEvent, SiteAnswered, SiteFailed, SiteFigures
 from fed_server.rounds import RoundOutcome
 from fed_server.screening import SiteFailure, SiteReply
 
@@ -35,6 +35,21 @@ def figures_of(counts: Mapping[SiteName, EvaluationCounts]) -> tuple[SiteFigures
         total = total + other
     rows: list[tuple[SiteName | None, EvaluationCounts]] = [(None, total), *sorted(counts.items())]
     return tuple(SiteFigures(site=site, figures=noised_figures(c)) for site, c in rows)
+
+
+def kept_back(current: Checkpoint, told: Iterable[RunEvent]) -> RoundPublished | None:
+    """Return the round that was published when a crash came, but is not in the journal yet."""
+    published = (event.round for event in told if isinstance(event, RoundPublished))
+    if current.manifest.round <= max(published, default=0):
+        return None
+    return RoundPublished(
+        round=current.manifest.round,
+        seconds=0.0,
+        sites=tuple(t.site for t in current.manifest.trained if t.last == current.manifest.round),
+        test=current.manifest.test,
+        federated=(),
+        checkpoint=current.digest,
+    )
 
 
 def as_event(plan: RoundPlan, reply: SiteReply) -> SiteAnswered | SiteFailed:

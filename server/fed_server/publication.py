@@ -20,6 +20,16 @@ from fed_server.averaging import Weights
 from fed_server.beginning import Beginning
 from fed_server.run_folder import RunFolder
 from fed_server.settings import RunSettings
+from fed_server.vote import NO_VOTE, Vote
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundFacts:
+    """What the sites did in a round: their statements, whom the model is made of, and their vote on it."""
+
+    sites: tuple[SitePrivacy, ...]
+    trained: tuple[SiteRounds, ...]
+    vote: Vote = NO_VOTE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +52,7 @@ class Publisher:
         weights: Weights,
         terms: TrainTerms,
         *,
-        sites: tuple[SitePrivacy, ...],
-        trained: tuple[SiteRounds, ...],
+        facts: RoundFacts,
         previous: Digest,
     ) -> Checkpoint:
         """Return the checkpoint of round `number`, after it is on disk for good.
@@ -72,9 +81,11 @@ class Publisher:
             parameters=digest_of(parameter_bytes(parameters_P)),
             file=digest_of(model),
             iterate=digest_of(iterate) if iterate is not None else None,
+            standing=facts.vote.standing,
+            rollback=facts.vote.rollback,
             terms=terms,
-            sites=sites,
-            trained=trained,
+            sites=facts.sites,
+            trained=facts.trained,
             begun_from=self.beginning.point,
             test=self._judge(parameters_P, terms.normalisation),
             previous=previous,

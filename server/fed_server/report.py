@@ -25,6 +25,7 @@ from fed_common.reference import Reference, References
 from fed_common.scoring import TestFigures
 from fed_server.charts import Bar, Role, draw_comparison, draw_curve, draw_greys, draw_reliability, exactly
 from fed_server.journal import (
+    CandidateDropped,
     ModelCosigned,
     ModelReleased,
     PhaseAsked,
@@ -80,7 +81,7 @@ class _RoundRow:
     state: str
     attempts: int
     published: RoundPublished | None
-    abandoned: str
+    set_back: str
     answered: tuple[SiteName, ...]
     failures: Mapping[SiteFailed, int]
 
@@ -175,16 +176,28 @@ class _Story:
             for e in self.events
             if isinstance(e, SiteAnswered) and (e.round, e.phase) == (number, "train")
         }
-        broken = [e.reason for e in self.events if isinstance(e, SumAbandoned) and e.round == number]
+        set_back = [
+            _set_back(e)
+            for e in self.events
+            if isinstance(e, SumAbandoned | CandidateDropped) and e.round == number
+        ]
         return _RoundRow(
             number=number,
-            abandoned=broken[-1] if broken else "",
+            set_back=" ".join(dict.fromkeys(set_back)),
             state="published" if number <= self.last_round else "not published",
             attempts=max(asked, default=0),
             published=published,
             answered=published.sites if published else tuple(sorted(trained)),
             failures=Counter(e for e in self.events if isinstance(e, SiteFailed) and e.round == number),
         )
+
+
+def _set_back(event: SumAbandoned | CandidateDropped) -> str:
+    if isinstance(event, CandidateDropped):
+        return (
+            f"The model of round {event.rollback.to} stands again instead of the candidate: {event.reason}."
+        )
+    return f"The model stayed as it was: {event.reason}"
 
 
 @dataclass(frozen=True)

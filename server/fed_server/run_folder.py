@@ -75,6 +75,10 @@ class RunFolder:
         """Return the folder of the signed models, one per round."""
         return self.path / "checkpoints"
 
+    def checkpoint(self, number: int) -> Path:
+        """Return the folder of the model after round `number`."""
+        return self.checkpoints / checkpoints.folder_name(number)
+
     @property
     def start(self) -> Path:
         """Return the folder of the checkpoint that the run began with; most runs have none."""

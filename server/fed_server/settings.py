@@ -26,6 +26,9 @@ from fed_common.proposal import (
 from fed_common.task import Task
 from fed_server.averaging import Averaging
 
+# Nobody throws a model away alone, however large the hospital.
+MIN_VOTERS = 2
+
 
 class TrainingTable(ScheduleTable):
     """How many rounds, and what a site does in one."""
@@ -48,17 +51,62 @@ class QuorumTable(ConfigTable):
 
 
 class AggregationTable(ConfigTable):
-    """How the sites' updates become one: FedAvg's mean, weighted by their public size classes.
+    """How the sites' updates become one: FedAvg's mean, or a rule that some `dishonest` sites can't bend.
 
-    With `masked` sums the coordinator sees no site's update; unless it says otherwise, from three sites on.
+    With `masked` sums the coordinator sees no site's update; unless it says otherwise, from three sites on
+    where the rule is the mean. With `vote`, sites that find a candidate worse have it dropped.
     """
 
-    rule: Literal["mean"] = "mean"
+    rule: Literal["mean", "median", "trimmed-mean", "krum", "multi-krum", "norm-bounded-mean"] = "mean"
+    dishonest: PositiveInt | None = None
     masked: bool | None = None
+    vote: bool = False
 
     def masks(self, num_sites: int) -> bool:
         """Tell whether the updates of so many sites are masked."""
-        return num_sites >= MIN_MEMBERS if self.masked is None else self.masked
+        return self.rule == "mean" and num_sites >= MIN_MEMBERS if self.masked is None else self.masked
+
+    @property
+    def num_dishonest(self) -> int:
+        """Return how many dishonest sites a robust rule must stand, one unless more are named."""
+        return self.dishonest or 1
+
+    @property
+    def fewest_sites(self) -> int:
+        """Return how many answers it takes to outvote the dishonest ones; `robust` has the sources."""
+        match self.rule:
+            case "mean":
+                return 1
+            case "median" | "trimmed-mean" | "norm-bounded-mean":
+                return 2 * self.num_dishonest + 1
+            case "krum" | "multi-krum":
+                return 2 * self.num_dishonest + 3
+
+    def refuse_contradictions(self, num_sites: int) -> None:
+        """Return only if so many sites can be aggregated as the table says.
+
+        Raises:
+            ConfigError: they can't.
+        """
+        if self.masks(num_sites) and self.rule != "mean":
+            raise ConfigError(
+                f'aggregation.rule "{self.rule}" and masked = true exclude each other: a robust rule '
+                "compares the sites' updates, which masks hide; allowed are a robust rule or masks"
+            )
+        if self.masks(num_sites) and num_sites < MIN_MEMBERS:
+            raise ConfigError(
+                f"aggregation.masked needs at least {MIN_MEMBERS} sites, got {num_sites}: "
+                "of a sum of two, each knows the other's part"
+            )
+        if self.rule == "mean" and self.dishonest is not None:
+            raise ConfigError("aggregation.dishonest needs a robust rule: one site can move a mean anywhere")
+        if num_sites < self.fewest_sites:
+            raise ConfigError(
+                f'aggregation.rule "{self.rule}" needs at least {self.fewest_sites} sites against '
+                f"{self.num_dishonest} dishonest, got {num_sites}"
+            )
+        if self.vote and num_sites < MIN_VOTERS:
+            raise ConfigError(f"aggregation.vote needs at least {MIN_VOTERS} sites, got {num_sites}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +129,11 @@ class RunSettings:
         names = [site.name for site in self.cohort]
         if len(set(names)) != len(names):
             raise ConfigError(f"sites must have different names, got {', '.join(names)}")
-        if self.masked and len(names) < MIN_MEMBERS:
+        self.aggregation.refuse_contradictions(len(names))
+        if self.aggregation.vote and self.proposal.num_evaluations < 2:
             raise ConfigError(
-                f"aggregation.masked needs at least {MIN_MEMBERS} sites, got {len(names)}: "
-                "of a sum of two, each knows the other's part"
+                "aggregation.vote compares evaluations, and needs two of them: evaluation.every must be "
+                f"below {self.training.rounds}, got {self.evaluation.every}"
             )
 
     @property
@@ -110,10 +159,9 @@ class RunSettings:
 
     @property
     def quorum_in_force(self) -> QuorumTable:
-        """Return the quorum, raised to what a masked sum needs."""
-        if not self.masked:
-            return self.quorum
-        return self.quorum.model_copy(update={"sites": max(self.quorum.sites, MIN_MEMBERS)})
+        """Return the quorum, raised to what a masked sum or a robust rule needs."""
+        fewest = MIN_MEMBERS if self.masked else self.aggregation.fewest_sites
+        return self.quorum.model_copy(update={"sites": max(self.quorum.sites, fewest)})
 
     @property
     def model(self) -> ModelSpec:

@@ -5,10 +5,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.fakes import (
     COORDINATOR_KEY,
     EVALUATE,
+    FIRST_P,
     NORTH,
     RUN,
     SITE_KEYS,
@@ -26,11 +28,12 @@ from fed_common import signed_fact
 from fed_common.artefacts.cosigning import CosignAnswer, CosignRequest, seal_request
 from fed_common.artefacts.participation import SiteRounds
 from fed_common.artefacts.statement import encode_statement
-from fed_common.checkpoint import Manifest, SitePrivacy
+from fed_common.checkpoint import Manifest, SitePrivacy, parameter_bytes
 from fed_common.errors import MalformedMessageError, TrustError
 from fed_common.messages import PrivacyStatement, RoundPlan
 from fed_common.names import Digest, RunId, digest_of
 from fed_common.signing import SigningKey
+from fed_common.vote import Rollback
 
 ROUNDS = 2
 
@@ -123,6 +126,19 @@ def stating(manifest: Manifest, change: Callable[[PrivacyStatement], PrivacyStat
 
 def trained(manifest: Manifest, *, rounds: int = 2, first: int = 1, last: int = 2) -> Manifest:
     return replace(manifest, trained=(SiteRounds(site=NORTH, rounds=rounds, first=first, last=last),))
+
+
+def test_a_model_that_stands_again_is_signed_if_it_was_evaluated_then(tmp_path: Path) -> None:
+    with opened_site(tmp_path) as site:
+        before = plan(1, evaluate=True)
+        site.answer(sealed(before, FIRST_P + np.float32(0.5)))
+        stood = digest_of(parameter_bytes(FIRST_P + np.float32(0.5)))
+        manifest = replace(finished(site), parameters=stood)
+        rolled_back = replace(manifest, rollback=Rollback(to=1, worse=(NORTH,)))
+        assert told(site.answer(request(rolled_back))).signature is not None
+        assert "evaluated after round 2" in refusal_of(site, manifest)
+        elsewhere = replace(manifest, rollback=Rollback(to=0, worse=(NORTH,)))
+        assert "evaluated after round 0" in refusal_of(site, elsewhere)
 
 
 def test_a_charge_that_is_left_out_is_not_signed_over(tmp_path: Path) -> None:

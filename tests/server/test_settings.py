@@ -99,10 +99,41 @@ def test_two_sites_of_one_name_are_refused() -> None:
         replace(SETTINGS, privacy=PrivacyTable(epsilon=6.0, sampling_rate=0.4)),
         replace(SETTINGS, evaluation=EvaluationTable(every=3, noise_multiplier=8.0)),
         WITH_STATISTICS,
+        replace(SETTINGS, aggregation=AggregationTable(rule="median")),
+        replace(SETTINGS, aggregation=AggregationTable(vote=True)),
     ],
 )
 def test_what_changes_the_result_changes_the_digest(changed: RunSettings) -> None:
     assert changed.digest != SETTINGS.digest
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ({"rule": "median", "masked": True}, "exclude each other: a robust rule compares"),
+        ({"rule": "krum"}, "at least 5 sites against 1 dishonest, got 3"),
+        ({"rule": "trimmed-mean", "dishonest": 2}, "at least 5 sites against 2 dishonest, got 3"),
+        ({"dishonest": 1, "masked": False}, "needs a robust rule"),
+    ],
+)
+def test_what_can_not_be_aggregated_together_is_refused(table: dict[str, object], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        replace(SETTINGS, aggregation=AggregationTable.model_validate(table))
+
+
+def test_a_robust_rule_is_not_masked_and_waits_for_enough_answers() -> None:
+    robust = replace(SETTINGS, aggregation=AggregationTable(rule="median"))
+    assert SETTINGS.masked and not robust.masked
+    assert robust.quorum_in_force.sites == 3 and robust.quorum.sites == 2
+
+
+def test_a_vote_needs_two_voters_and_two_evaluations() -> None:
+    voting = replace(SETTINGS, aggregation=AggregationTable(vote=True))
+    assert voting.aggregation.vote
+    with pytest.raises(ConfigError, match="below 5, got 5"):
+        replace(voting, evaluation=EvaluationTable(every=5))
+    with pytest.raises(ConfigError, match="at least 2 sites"):
+        replace(voting, cohort=COHORT[:1], quorum=QuorumTable(sites=1))
 
 
 def test_waiting_longer_does_not_make_another_run() -> None:

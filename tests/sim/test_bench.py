@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fed_common.models import ModelSpec
+from fed_sim.bench.aggregation import Row as AggregationRow
 from fed_sim.bench.ingest import FORMATS, Row
 from fed_sim.bench.masking import Row as MaskRow
 from fed_sim.bench.step import CASES, TARGETS, Measured, Targets, measure
@@ -97,3 +98,28 @@ def test_masks_are_judged_by_exactness_time_and_bytes() -> None:
     assert kept.met
     for missed in ({"client_s": 0.21}, {"server_s": 0.41}, {"bytes_ratio": 1.11}, {"exact": False}):
         assert not replace(kept, **missed).met
+
+
+def test_aggregation_is_measured_against_memory_and_flower(tmp_path: Path) -> None:
+    figures = tmp_path / "aggregate.json"
+    command = ["bench", "aggregate", "--parameters", "20000", "--repeats", "1", "--json", str(figures)]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+    rows = json.loads(figures.read_text(encoding="utf-8"))
+    assert [(row["rule"], row["sites"]) for row in rows] == [
+        ("mean, streaming", 10),
+        ("mean, streaming", 100),
+        ("sum of held updates", 10),
+        *((rule, sites) for sites in (10, 20) for rule in ("median", "trimmed mean")),
+    ]
+    ten, hundred, *_ = rows
+    assert hundred["workspace_mb"] < 1.1 * ten["workspace_mb"]  # however many sites: one sum
+    assert all((row["limit_ms"] is None) != (row["flower_ms"] is None) for row in rows[1:])
+
+
+def test_aggregation_is_judged_by_its_limit_or_by_flower() -> None:
+    row = AggregationRow(
+        rule="mean", sites=10, ours_ms=15.0, limit_ms=10.0, flower_ms=None, workspace_mb=1.0, target=1.5
+    )
+    assert row.met and not replace(row, ours_ms=15.1).met
+    faster = replace(row, limit_ms=None, flower_ms=150.0, target=10.0)
+    assert faster.met and not replace(faster, flower_ms=149.0).met

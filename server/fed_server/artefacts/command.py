@@ -184,6 +184,9 @@ def _show(manifest: Manifest) -> None:
         f"output: {'several labels' if manifest.multi_label else 'one class'} of "
         f"{', '.join(manifest.classes)}; positive: {manifest.positive}"
     )
+    if (rollback := manifest.rollback) is not None:
+        worse = ", ".join(rollback.worse)
+        typer.echo(f"rolled back: the model of round {rollback.to}, because {worse} found the last one worse")
     for stated in manifest.sites:
         privacy = stated.privacy
         typer.echo(

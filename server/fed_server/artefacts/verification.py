@@ -5,7 +5,8 @@ A run is checked in this order:
 1. the checkpoints are there from round 0 on, without a gap, and each names the one before it;
 2. each is signed by the coordinator, and its files are those that it names, strictly of the network's form;
 3. all are of the run, the settings, the task and the terms that it began with;
-4. the journal tells of each round the same digest and the same sites;
+4. the journal tells of each round the same digest and the same sites, and one that was rolled back is the
+   earlier one that it names;
 5. what the last manifest says of a site's privacy is what that site answered in this run;
 6. the result is the last checkpoint, and every signature under it holds.
 """
@@ -122,7 +123,13 @@ def _refuse_other_rounds(chain: Sequence[Checkpoint], events: Iterable[RunEvent]
         event = told.pop(number, None)
         if event is None or event.checkpoint != after.digest:
             raise TrustError(f"round {number}: is not the one that the journal tells of")
-        if after.manifest.trained != trained_after(number, event.sites, before.manifest.trained):
+        trained = trained_after(number, event.sites, before.manifest.trained)
+        if (rollback := after.manifest.rollback) is not None:
+            stood = chain[min(max(rollback.to, 0), number - 1)].manifest
+            if after.manifest.parameters != stood.parameters or stood.round != rollback.to:
+                raise TrustError(f"round {number}: isn't the model that it is said to be rolled back to")
+            trained = stood.trained
+        if after.manifest.trained != trained:
             raise TrustError(f"round {number}: is of other sites than the journal tells of")
     if told:
         raise TrustError(f"round {min(told)}: the journal tells of it, and its checkpoint is gone")

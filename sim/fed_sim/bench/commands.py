@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fed_common.errors import MachineError
+from fed_sim.bench.aggregation import Row as AggregationRow
+from fed_sim.bench.aggregation import measure as measure_aggregation
 from fed_sim.bench.cache import (
     BATCH,
     GATHER_TARGET,
@@ -89,6 +91,19 @@ def mask(
 
 
 @app.command()
+def aggregate(
+    parameters: Annotated[int, typer.Option(min=100, help="Parameters of the model.")] = 11_170_000,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each way takes its turn.")] = 5,
+    json_file: JsonOption = None,
+) -> None:
+    """Fold 10 and 100 updates into a mean, 10 and 20 into a median, against memory and Flower's rules."""
+    rows = list(measure_aggregation(parameters=parameters, repeats=repeats))
+    Console().print(_aggregation_table(rows, parameters))
+    if json_file is not None:
+        write_json(json_file, [asdict(row) | {"ratio": row.ratio, "met": row.met} for row in rows])
+
+
+@app.command()
 def step(
     threads: Annotated[
         list[int],
@@ -160,6 +175,26 @@ def _mask_table(rows: list[MaskRow], parameters: int) -> Table:
         )
     table.add_section()
     table.add_row("", "", "target", *targets, "exact", "")
+    return table
+
+
+def _aggregation_table(rows: list[AggregationRow], parameters: int) -> Table:
+    table = Table(title=f"{parameters:,} parameters on one core: ms, and MB allocated in a round")
+    for heading in ("", "sites", "ours", "memory's limit", "Flower", "MB", "ratio", "target", ""):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for row in rows:
+        bound = "<=" if row.limit_ms is not None else ">="
+        table.add_row(
+            row.rule,
+            str(row.sites),
+            f"{row.ours_ms:.0f}",
+            _figure(row.limit_ms, ""),
+            _figure(row.flower_ms, ""),
+            f"{row.workspace_mb:.0f}",
+            f"{row.ratio:.2f}x",
+            f"{bound} {row.target:g}x",
+            "met" if row.met else "missed",
+        )
     return table
 
 

@@ -1,0 +1,44 @@
+"""Compiled loops that go through whole updates once, at the speed of the memory they are read from."""
+
+# Shape letters: P parameters, R rows of them, N rows that count, B coordinates of a block.
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+_BLOCK = 2048
+
+# Not cached on disk: numba would write pickles there.
+_compiled = numba.njit(nogil=True, error_model="numpy")
+
+
+@_compiled  # type: ignore[untyped-decorator]
+def add_weighted(sum_P: NDArray[np.int64], values_P: NDArray[np.int64], weight: int) -> None:
+    """Add `weight` times the values to the sum."""
+    for place in range(sum_P.size):
+        sum_P[place] += weight * values_P[place]
+
+
+@_compiled  # type: ignore[untyped-decorator]
+def write_floats(values_P: NDArray[np.int64], step: float, floats_P: NDArray[np.float32]) -> None:
+    """Write what integers in multiples of `step` stand for."""
+    for place in range(values_P.size):
+        floats_P[place] = values_P[place] * step
+
+
+@_compiled  # type: ignore[untyped-decorator]
+def write_weighted_sum(
+    rows_RP: NDArray[np.float32],
+    counted_N: NDArray[np.int64],
+    factors_N: NDArray[np.float32],
+    sum_P: NDArray[np.float32],
+) -> None:
+    """Write the sum of the counted rows times their factors; a block of it stays in the cache."""
+    for start in range(0, sum_P.size, _BLOCK):
+        sum_B = sum_P[start : start + _BLOCK]
+        sum_B[:] = 0
+        for place in range(counted_N.size):
+            row_B = rows_RP[counted_N[place]][start : start + _BLOCK]
+            factor = factors_N[place]
+            for column in range(sum_B.size):
+                sum_B[column] += factor * row_B[column]
