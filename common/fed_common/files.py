@@ -1,4 +1,4 @@
-"""Writes files so that a crash leaves the old or the new one, and keeps two processes out of one folder."""
+"""Writes files so that a crash leaves the old or the new one, and keeps two processes out of one place."""
 
 import errno
 import fcntl
@@ -62,6 +62,25 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other process holds `path`, and hold it; its folder is made if there is none.
+
+    Raises:
+        MachineError: it can't be made.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise MachineError(f"{path.parent}: can't be written ({error.strerror})") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(descriptor)
 
