@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -14,12 +16,16 @@ from numpy.typing import NDArray
 from fed_client.answers import AnswerStore
 from fed_client.countersignature import Countersignature
 from fed_client.dataset import LabelledImages, SiteDataset
+from fed_client.plan_memory import PlanMemory
 from fed_client.policy import SitePolicy
 from fed_client.site import Site, SiteIdentity
+from fed_client.site_log import SiteLog
 from fed_common import fixedpoint, signed_fact
 from fed_common.accounting import Spend
 from fed_common.artefacts.cosigning import CosignAnswer, open_request
 from fed_common.artefacts.envelope import Signature
+from fed_common.audit_log.head import EMPTY_LOG, LogHead
+from fed_common.audit_log.log import AuditLog
 from fed_common.checkpoint import parameter_bytes
 from fed_common.ledger import LedgerSubject, PrivacyLedger
 from fed_common.ledger_record import LedgerHead, Unit
@@ -34,11 +40,12 @@ from fed_common.messages import (
 )
 from fed_common.metrics import EvaluationCounts
 from fed_common.models import ModelSpec, initial_parameters
-from fed_common.names import RunId, SiteName, digest_of
+from fed_common.names import Digest, RunId, SiteName, digest_of
 from fed_common.plans import DpTerms, EvaluationTerms, SiteTerms, StatisticsTerms, Terms, TrainTerms
 from fed_common.randomness import Randomness, SystemRandomness
 from fed_common.signing import SigningKey
 from fed_common.task import Recipe, Task
+from fed_server.coordinator_log import CoordinatorLog
 from fed_server.exchange import Answer, NoAnswer, Question
 
 NORTH, EAST, SOUTH = SiteName("north"), SiteName("east"), SiteName("south")
@@ -95,6 +102,11 @@ class StepCounter:
         return float(sum(spend.steps for spend in spends))
 
 
+def lineage_of(number: int) -> tuple[Digest, ...]:
+    """Return the checkpoints that round `number` of a run goes on from."""
+    return tuple(digest_of(b"checkpoint %d" % before) for before in range(number))
+
+
 def plan_of(terms: Terms = TRAIN, *, number: int = 1) -> RoundPlan:
     return RoundPlan(
         run=RUN,
@@ -103,6 +115,7 @@ def plan_of(terms: Terms = TRAIN, *, number: int = 1) -> RoundPlan:
         task=TASK.digest,
         model=MODEL.fingerprint,
         parameters=digest_of(parameter_bytes(FIRST_P)),
+        lineage=lineage_of(number),
         cohort=COHORT,
         terms=terms,
         witnessed=(),
@@ -119,7 +132,8 @@ def sealed(
     """Return the plan as the coordinator sends it; unless `names_it`, it goes on naming another model."""
     body = parameter_bytes(parameters_P)
     named = replace(plan, parameters=digest_of(body)) if names_it else plan
-    return seal(PlanStatement(plan=named, expires=expires, body=digest_of(body)), body, COORDINATOR_KEY)
+    statement = PlanStatement(plan=named, expires=expires, body=digest_of(body), log=EMPTY_LOG)
+    return seal(statement, body, COORDINATOR_KEY)
 
 
 def images_of(num_patients: int, *, seed: int = 0) -> LabelledImages:
@@ -186,6 +200,16 @@ def countersignature_in(folder: Path, name: SiteName = NORTH) -> Countersignatur
     return Countersignature(folder=folder / "countersigned", site=name, coordinator=COORDINATOR_SIGNS)
 
 
+def log_in(folder: Path) -> AuditLog:
+    return AuditLog(folder / "audit" / "log.jsonl")
+
+
+def plans_in(folder: Path, name: SiteName = NORTH, *, task: Task = TASK) -> PlanMemory:
+    return PlanMemory(
+        folder=folder / "plans", key=SITE_KEYS[name], coordinator=COORDINATOR_SIGNS, task=task.digest
+    )
+
+
 @contextmanager
 def opened_site(
     folder: Path,
@@ -207,9 +231,19 @@ def opened_site(
             ledger=ledger,
             answers=AnswerStore(folder / "answers"),
             countersignature=countersignature_in(folder, name),
+            plans=plans_in(folder, name, task=task),
+            log=SiteLog(site=name, log=log_in(folder)),
             accountants=(StepCounter(),),
             randomness=randomness or SystemRandomness(),
         )
+
+
+_SCRATCH, _NUMBERS = TemporaryDirectory(prefix="fed-coordinator-"), count()
+
+
+def coordinator_log() -> CoordinatorLog:
+    """Return an empty log of a coordinator, in a place of its own."""
+    return CoordinatorLog(AuditLog(Path(_SCRATCH.name) / f"{next(_NUMBERS)}.jsonl"))
 
 
 @dataclass
@@ -255,6 +289,7 @@ def answer_to(
     key: SigningKey | None = None,
     refusal: Refusal | None = None,
     privacy: PrivacyStatement | None = None,
+    log: LogHead = EMPTY_LOG,
 ) -> bytes:
     """Return what `site` would send; it signs with its own key unless another is given."""
     body = fixedpoint.to_bytes(fixedpoint.to_fixed(values)) if refusal is None else b""
@@ -267,6 +302,7 @@ def answer_to(
         body=digest_of(body),
         refusal=refusal,
         privacy=privacy or privacy_of(),
+        log=log,
     )
     return seal(statement, body, key or SITE_KEYS[site])
 

@@ -13,6 +13,7 @@ from fed_client.signed_policy import PolicyTerms, sign_policy, verified_policy
 from fed_common import signed_fact
 from fed_common.accounting import Spend
 from fed_common.artefacts.envelope import Signature
+from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.checkpoint import sign_manifest
 from fed_common.errors import FedError
 from fed_common.ledger import LedgerSubject, PrivacyLedger
@@ -68,7 +69,7 @@ def invite(hand: Hand) -> None:
 
 
 def ask(hand: Hand) -> None:
-    statement = PlanStatement(plan=plan_of(), expires=1, body=digest_of(b""))
+    statement = PlanStatement(plan=plan_of(), expires=1, body=digest_of(b""), log=EMPTY_LOG)
     message = seal(statement, b"", hand.signing("coordinator's identity"))
     unseal(message, PlanStatement, COORDINATOR_KEY.verifying_key)
 

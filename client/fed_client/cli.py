@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fed_client.audit_commands import app as audit_log
 from fed_client.config import load_site_config
 from fed_client.data_commands import app as data
 from fed_client.doctor.command import doctor
@@ -33,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.add_typer(audit_log)
 app.add_typer(data)
 app.add_typer(ledger)
 app.add_typer(policy)

@@ -139,6 +139,11 @@ class SiteConfig:
         return self.state / "ledger" / "ledger.jsonl"
 
     @property
+    def audit(self) -> Path:
+        """Return where the audit log is."""
+        return self.state / "audit" / "log.jsonl"
+
+    @property
     def datasets(self) -> Path:
         """Return where the versions of the data set for this task are."""
         return datasets_folder(self.state, self.task)

@@ -14,12 +14,16 @@ from fed_client.dataset.source import OpenReader, Progress, reading_processes
 from fed_client.dataset.versions import latest_version
 from fed_client.model_validation import refuse_unsafe
 from fed_client.officer_succession import told
+from fed_client.plan_memory import PlanMemory
 from fed_client.private_step import MakeStep, private_step
 from fed_client.prv import PrvAccountant
 from fed_client.signed_policy import remember_officer
 from fed_client.site import Site, SiteIdentity
+from fed_client.site_log import SiteLog
 from fed_client.site_secret import site_secret
 from fed_common.accounting import PldAccountant
+from fed_common.audit_log.facts import SiteOpened
+from fed_common.audit_log.log import AuditLog
 from fed_common.code_version import code_digest
 from fed_common.errors import DataError
 from fed_common.ledger import LedgerSubject, PrivacyLedger
@@ -82,6 +86,9 @@ def opened_site(
         remember_officer(config.state, officer, signed=signed)
         for change in ledger.record.changes:
             logger.warning("%s", told(change))
+        log = AuditLog(config.audit)
+        opened = SiteOpened(dataset=dataset.digest, policy=config.terms.digest, code=code_digest())
+        log.write(config.name, opened)
         yield Site(
             identity=identity,
             task=config.task,
@@ -90,6 +97,13 @@ def opened_site(
             ledger=ledger,
             answers=AnswerStore(config.state / "answers"),
             countersignature=countersignature,
+            plans=PlanMemory(
+                folder=config.state / "plans",
+                key=identity.key,
+                coordinator=identity.coordinator,
+                task=config.task.digest,
+            ),
+            log=SiteLog(site=config.name, log=log),
             accountants=ACCOUNTANTS,
             randomness=randomness or SystemRandomness(),
             make_step=make_step,

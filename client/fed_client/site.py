@@ -3,7 +3,7 @@
 An answer is made in this order, and each step may end it with a refusal that names its code:
 
 1. unseal: the coordinator's signature, the plan's form and age;
-2. remember: a plan answered before gets the same bytes again, at no cost;
+2. remember: only forwards (`fed_client.plan_memory`); what was answered before gets the same bytes again;
 3. policy: the hospital's own limits, with stricter terms where it would rather tighten than refuse, the
    task and the model it installed;
 4. witness: the ledger must contain the head that the coordinator signed;
@@ -15,6 +15,7 @@ Where the plan asks for masks, step 7 keeps the update here and says only that i
 follow are those of `fed_client.masking.party`.
 
 A crash after step 5 leaves a charge without an answer; that round is refused afterwards, never trained again.
+What was accepted, refused and answered is in the audit log, whose head goes out with every answer.
 """
 
 import logging
@@ -32,9 +33,12 @@ from fed_client.dataset import SiteDataset
 from fed_client.evaluation import release_counts
 from fed_client.masking.admission import minimum_sum, refuse_masking
 from fed_client.masking.sessions import MaskedSessions
+from fed_client.plan_memory import PlanMemory
 from fed_client.policy import Admission, PolicyRefusal, SitePolicy
 from fed_client.privacy_statement import state_privacy
 from fed_client.private_step import MakeStep, private_step
+from fed_client.received_model import received_model
+from fed_client.site_log import SiteLog
 from fed_client.statistics import release_statistics
 from fed_client.training import clip_update, train_privately
 from fed_common import fixedpoint
@@ -52,7 +56,6 @@ from fed_common.messages import (
     RoundPlan,
     StepStatement,
     is_step,
-    refuse_expired,
     seal,
     unseal,
 )
@@ -65,9 +68,6 @@ from fed_common.task import Task
 from fed_common.tightening import Tightened
 
 logger = logging.getLogger(__name__)
-
-# A diverged or crafted model could overflow the arithmetic that privacy rests on.
-MAX_ABS_PARAMETER = 1e4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +90,8 @@ class Site:
     ledger: PrivacyLedger
     answers: AnswerStore
     countersignature: Countersignature
+    plans: PlanMemory
+    log: SiteLog
     accountants: Sequence[Accountant]
     randomness: Randomness
     make_step: MakeStep = private_step
@@ -103,6 +105,7 @@ class Site:
             self.identity.key,
             minimum=minimum_sum(self.policy),
             updates=AnswerStore(self.answers.folder / "unmasked"),
+            refused=self.log.refused,
         )
         self._cosigner = Cosigner(
             site=self.identity.name,
@@ -132,29 +135,45 @@ class Site:
         if is_cosign_request(message):
             with self._one_at_a_time:
                 return self._cosigner.answer(message, self.ledger.record, self._state)
-        statement, parameters = unseal(message, PlanStatement, self.identity.coordinator)
-        refuse_expired(statement)
+        statement, parameters = self.log.unsealed(message, PlanStatement, self.identity.coordinator)
         plan = statement.plan
         with self._one_at_a_time:
             # First of all: whatever becomes of the plan, this ledger has been seen so far.
             self.countersignature.keep(statement, message)
             try:
+                own = self._own_terms(plan)
+                self.plans.accept(plan)
+                self.log.accepted(statement)
                 if (given := self._remembered(plan)) is not None:
                     logger.info("round %d %s: asked again, the same bytes are sent", plan.round, plan.phase)
                     return given
-                return self._work(plan, parameters)
+                return self._work(plan, own, parameters)
             except PolicyRefusal as refusal:
                 logger.warning("round %d %s: %s", plan.round, plan.phase, refusal)
+                self.log.refused(plan, refusal.code)
                 return self._seal(plan, b"", Refusal(code=refusal.code, detail=refusal.detail))
+            except MalformedMessageError:
+                self.log.malformed()
+                raise
 
     def _answer_step(self, message: bytes) -> bytes:
         """Return the sealed answer to a step of a masked round, of a plan that this site has trained for."""
-        statement, body = unseal(message, StepStatement, self.identity.coordinator)
-        refuse_expired(statement)
+        statement, body = self.log.unsealed(message, StepStatement, self.identity.coordinator)
         with self._one_at_a_time:
-            return self._masked.answer(
-                statement, body, trained=lambda plan: self._remembered(plan) is not None
-            )
+            return self._masked.answer(statement, body, trained=self._trained)
+
+    def _trained(self, plan: RoundPlan) -> bool:
+        self.plans.refuse_other(plan)
+        return self._remembered(plan) is not None
+
+    def _own_terms(self, plan: RoundPlan) -> SiteTerms:
+        """Return this site's constants in a plan that is for it, and about its task."""
+        own = plan.site(self.identity.name)
+        if own is None:
+            raise PolicyRefusal("not-in-cohort", f"{self.identity.name} is not in the plan's cohort")
+        if plan.task != self.task.digest or not self._fits_task(plan.terms):
+            raise PolicyRefusal("task-differs", "classes or recipe are not those of this site's task file")
+        return own
 
     def _remembered(self, plan: RoundPlan) -> bytes | None:
         """Return the bytes already given to this very plan."""
@@ -163,14 +182,12 @@ class Site:
             return None
         statement, _ = unseal(message, AnswerStatement, self.identity.key.verifying_key)
         if statement.plan != plan.digest:
-            raise PolicyRefusal(
-                "round-answered-differently", f"round {plan.round} was answered to another plan"
-            )
+            raise PolicyRefusal("round-asked-differently", f"round {plan.round} was answered to another plan")
         return message
 
-    def _work(self, plan: RoundPlan, parameters: bytes) -> bytes:
-        own, admission = self._admit(plan)
-        vector_P = self._check_model(plan, parameters)
+    def _work(self, plan: RoundPlan, own: SiteTerms, parameters: bytes) -> bytes:
+        admission = self._admit(plan, own)
+        vector_P = received_model(plan, parameters, num_parameters=self._num_parameters)
         self._charge(plan, admission.spend)
         load_flat(self._model, vector_P)
         match admission.terms:
@@ -200,18 +217,14 @@ class Site:
         self._cosigner.remember(plan)
         message = self._seal(plan, body, None, tightened=admission.tightened)
         self.answers.keep(plan.run, plan.round, plan.phase, message)
+        self.log.answered(plan, body=digest_of(body), ledger=self.ledger.head.digest)
         logger.info("round %d of %d %s: answered", plan.round, plan.rounds, plan.phase)
         return message
 
-    def _admit(self, plan: RoundPlan) -> tuple[SiteTerms, Admission]:
-        """Return this site's constants and what it will do, if policy, task, order and witness allow it."""
-        own = plan.site(self.identity.name)
-        if own is None:
-            raise PolicyRefusal("not-in-cohort", f"{self.identity.name} is not in the plan's cohort")
+    def _admit(self, plan: RoundPlan, own: SiteTerms) -> Admission:
+        """Return what this site will do, if policy, order and witness allow it."""
         admission = self.policy.admit(plan, patients=own.patients)
         refuse_masking(plan, self.policy, site=self.identity.name, key=self.identity.key.verifying_key)
-        if plan.task != self.task.digest or not self._fits_task(plan.terms):
-            raise PolicyRefusal("task-differs", "classes or recipe are not those of this site's task file")
         if plan.model != self._model_spec.fingerprint:
             raise PolicyRefusal("model-not-allowed", f"{plan.model} is not the installed model")
         if self.ledger.charged(plan.run, plan.round, plan.phase):
@@ -228,7 +241,7 @@ class Site:
                     "ledger-behind-coordinator",
                     f"the coordinator has seen {witnessed.head.events} ledger events that are not here",
                 )
-        return own, admission
+        return admission
 
     def _fits_task(self, terms: Terms) -> bool:
         """Tell whether the terms are about as many classes, and as many at once, as the task has."""
@@ -240,16 +253,6 @@ class Site:
                 return True
             case StatisticsTerms(classes=classes, several_labels=several_labels):
                 return (classes, several_labels) == (num_classes, self.task.multi_label)
-
-    def _check_model(self, plan: RoundPlan, parameters: bytes) -> NDArray[np.float32]:
-        if digest_of(parameters) != plan.parameters:
-            raise MalformedMessageError("the model is not the one that the plan names")
-        if len(parameters) != 4 * self._num_parameters:
-            raise MalformedMessageError(f"the model must have {self._num_parameters} float32 parameters")
-        vector_P = np.frombuffer(parameters, dtype="<f4").astype(np.float32)
-        if not np.all(np.abs(vector_P) <= MAX_ABS_PARAMETER):
-            raise PolicyRefusal("model-not-finite", f"a parameter is NaN or beyond {MAX_ABS_PARAMETER:g}")
-        return vector_P
 
     def _charge(self, plan: RoundPlan, spend: Spend) -> None:
         self.policy.check_budget(self.ledger.spends, spend, self.accountants, unit=self.ledger.unit)
@@ -280,6 +283,7 @@ class Site:
             refusal=refusal,
             tightened=tightened,
             privacy=self.privacy(),
+            log=self.log.head,
         )
         return seal(statement, body, self.identity.key)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from fed_common import canonical, signed_fact
+from fed_common.audit_log.head import LogHead
 from fed_common.errors import ConfigError, MalformedMessageError, TrustError
 from fed_common.ledger_record import LedgerHead, SignedReset, Unit
 from fed_common.masking.terms import Masking
@@ -28,7 +29,9 @@ Step = Literal["advertise", "share", "mask", "confirm", "unmask"]
 RefusalCode = Literal[
     "not-in-cohort",
     "stale-round",
-    "round-answered-differently",
+    "stale-run",
+    "round-asked-differently",
+    "model-forked",
     "round-charged-without-answer",
     "task-differs",
     "model-not-allowed",
@@ -61,7 +64,11 @@ class WitnessedHead:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundPlan:
-    """What is asked of every site in one phase of one round; asked again, it is the same to the last bit."""
+    """What is asked of every site in one phase of one round; asked again, it is the same to the last bit.
+
+    `lineage` are the digests of the run's checkpoints up to the one before this round, from that of round 0:
+    they say which model the round goes on from, and that no site has seen another one.
+    """
 
     version: Literal[1] = 1
     run: RunId
@@ -70,6 +77,7 @@ class RoundPlan:
     task: Digest
     model: str
     parameters: Digest
+    lineage: tuple[Digest, ...]
     cohort: tuple[SiteTerms, ...]
     terms: Terms
     masking: Masking | None = None
@@ -77,6 +85,8 @@ class RoundPlan:
 
     def __post_init__(self) -> None:
         run_id(self.run)  # a site names files after it
+        if len(self.lineage) != self.round:
+            raise ConfigError(f"round {self.round} follows {self.round} checkpoints, got {len(self.lineage)}")
         if self.masking is None:
             return
         if not isinstance(self.terms, TrainTerms):
@@ -101,11 +111,15 @@ class RoundPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanStatement:
-    """The coordinator's signed header of a round; the body beside it is the model's parameters."""
+    """The coordinator's signed header of a round; the body beside it is the model's parameters.
+
+    `log` is how far its audit log has come: the plan's own entry is in it.
+    """
 
     plan: RoundPlan
     expires: int
     body: Digest
+    log: LogHead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +154,8 @@ class Refusal:
 class AnswerStatement:
     """A site's signed header; beside it stand an update, noised counts, or nothing with a refusal.
 
-    `tightened` is set where the site worked with stricter terms than the plan's.
+    `tightened` is set where the site worked with stricter terms than the plan's; `log` is how far its audit
+    log had come.
     """
 
     site: SiteName
@@ -152,6 +167,7 @@ class AnswerStatement:
     refusal: Refusal | None
     tightened: Tightened | None = None
     privacy: PrivacyStatement
+    log: LogHead
 
 
 @dataclass(frozen=True, kw_only=True)

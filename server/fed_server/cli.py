@@ -14,6 +14,7 @@ from fed_common.machine import settle_in
 from fed_common.names import site_name
 from fed_common.templates import list_or_write
 from fed_server.artefacts.command import register_commands as register_model_commands
+from fed_server.audit_commands import app as audit_log
 from fed_server.authority.commands import app as authority
 from fed_server.config import FederationConfig, load_federation_config
 from fed_server.console import ConsoleObserver, JsonObserver
@@ -68,6 +69,7 @@ def start(
 
 
 app.command()(status)
+app.add_typer(audit_log)
 app.add_typer(authority)
 register_commands(app)
 register_model_commands(app)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from fed_common.audit_log.log import AuditLog
 from fed_common.config import ConfigTable, load_config
 from fed_common.errors import ConfigError
 from fed_common.names import SiteName, run_id, site_name
@@ -70,6 +71,7 @@ class TrustFiles:
     tls: TlsFiles
     identity: Path
     registry: Path
+    runs: Path
 
     @property
     def ca_key(self) -> Path:
@@ -82,7 +84,7 @@ class TrustFiles:
         Raises:
             TrustError: the coordinator's key can't be used.
         """
-        return Registry(folder=self.registry, key=SigningKey.load(self.identity))
+        return Registry(folder=self.registry, key=SigningKey.load(self.identity), log=audit_log_in(self.runs))
 
     def door(self) -> Door:
         """Return the public port; it renews certificates where the CA's key lies open beside its certificate.
@@ -109,6 +111,11 @@ class FederationConfig:
     officer_keys: Mapping[SiteName, VerifyingKey]
 
     @property
+    def log(self) -> AuditLog:
+        """Return the coordinator's audit log."""
+        return audit_log_in(self.runs)
+
+    @property
     def site_keys(self) -> Mapping[SiteName, VerifyingKey]:
         """Return the keys with which enrolled sites sign; it changes as they come and go."""
         return IdentityKeys(self.door.registry, enrolled=True)
@@ -121,6 +128,11 @@ def runs_folder(path: Path) -> Path:
         ConfigError: the file is missing or says something that is not allowed.
     """
     return path.parent / load_config(path, _FederationFile).federation.runs
+
+
+def audit_log_in(runs: Path) -> AuditLog:
+    """Return the coordinator's audit log, which lies beside the runs and is about all of them."""
+    return AuditLog(runs / "audit-log.jsonl")
 
 
 def load_trust_files(path: Path) -> TrustFiles:
@@ -141,6 +153,7 @@ def _trust_files(file: _FederationFile, here: Path) -> TrustFiles:
         tls=TlsFiles(ca=here / server.ca, certificate=here / server.certificate, key=here / server.key),
         identity=here / server.identity,
         registry=here / server.registry,
+        runs=here / file.federation.runs,
     )
 
 

@@ -51,6 +51,7 @@ from fed_server.journal import (
     SiteFigures,
     SumAbandoned,
 )
+from fed_server.lineage import Lineage
 from fed_server.masking.round import run_masked_round
 from fed_server.outcomes import as_event, figures_of, kept_back, latest_privacy
 from fed_server.planner import Planner
@@ -58,7 +59,6 @@ from fed_server.publication import Publisher, RoundFacts
 from fed_server.robust.choice import rule_of
 from fed_server.rounds import Coordinator, RoundOutcome, run_round
 from fed_server.run_folder import RunFolder
-from fed_server.screening import SiteReply
 from fed_server.settings import RunSettings
 from fed_server.statistics import fix_constants
 from fed_server.vote import Vote, count_votes
@@ -84,7 +84,10 @@ class Federation:
             test_set=self.test_set,
         )
         self._planner = Planner(
-            run=self.folder.run, settings=self.settings, site_keys=self.coordinator.site_keys
+            run=self.folder.run,
+            settings=self.settings,
+            site_keys=self.coordinator.site_keys,
+            lineage=Lineage(self.folder.checkpoints, self.coordinator.key.verifying_key),
         )
         self._num_abandoned = 0  # in a row
         self._continuity = Continuity(self.coordinator.officer_keys, self.known)
@@ -109,6 +112,7 @@ class Federation:
 
     def _begin_or_resume(self) -> tuple[Checkpoint, Weights]:
         self.folder.journal.mend()
+        self.coordinator.log.catch_up(self.folder.run, self.folder.journal)
         for event in self.folder.journal.read():
             if isinstance(event, SiteAnswered):
                 self._continuity.remember(event.site, event.privacy)
@@ -270,17 +274,13 @@ class Federation:
         attempt: int,
     ) -> RoundOutcome[ResultT_co]:
         self._tell(PhaseAsked(round=plan.round, phase=plan.phase, attempt=attempt))
-
-        def on_reply(reply: SiteReply) -> None:
-            self._tell(as_event(plan, reply))
-
         return run_round(
             plan,
             parameter_bytes(parameters_P),
             rule,
             coordinator=self.coordinator,
             check=self._continuity.check,
-            on_reply=on_reply,
+            on_reply=lambda reply: self._tell(as_event(plan, reply)),
         )
 
     def _gather(self, number: int, *, all_until: float = 0.0) -> None:
@@ -294,5 +294,5 @@ class Federation:
         )
 
     def _tell(self, event: RunEvent) -> None:
-        self.folder.journal.write(event)
+        self.coordinator.log.journalled(self.folder.run, self.folder.journal.write(event))
         self.observer(event)

@@ -17,7 +17,7 @@ from fed_common.audit import Release
 from fed_common.errors import MalformedMessageError
 from fed_common.files import append_durably
 from fed_common.messages import PrivacyStatement
-from fed_common.names import Digest, RunId, SiteName
+from fed_common.names import Digest, RunId, SiteName, digest_of
 from fed_common.noised_figures import NoisedFigures
 from fed_common.plans import Normalisation, Phase, TrainTerms
 from fed_common.scoring import TestFigures
@@ -259,13 +259,20 @@ class Journal:
 
     path: Path
 
-    def write(self, event: RunEvent) -> None:
-        """Put the event on disk.
+    def write(self, event: RunEvent) -> Digest:
+        """Put the event on disk, and return the digest of its line.
 
         Raises:
             MachineError: the disk refuses it.
         """
-        append_durably(self.path, encode_event(event))
+        line = encode_event(event)
+        append_durably(self.path, line)
+        return digest_of(line)
+
+    def digests(self) -> tuple[Digest, ...]:
+        """Return the digests of the lines written so far."""
+        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
+        return tuple(digest_of(line) for line in lines if line.endswith(b"\n"))
 
     def mend(self) -> None:
         """Cut off a last line that a crash left unfinished, so that the next one starts clean."""

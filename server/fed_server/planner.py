@@ -13,6 +13,7 @@ from fed_common.messages import RoundPlan, WitnessedHead
 from fed_common.names import RunId, SiteName, digest_of
 from fed_common.plans import Terms, TrainTerms
 from fed_common.signing import VerifyingKey
+from fed_server.lineage import Lineage
 from fed_server.settings import RunSettings
 
 
@@ -23,6 +24,7 @@ class Planner:
     run: RunId
     settings: RunSettings
     site_keys: Mapping[SiteName, VerifyingKey]
+    lineage: Lineage
 
     def plan(
         self,
@@ -34,6 +36,7 @@ class Planner:
         """Return the plan of one phase; `known` is what the sites stated up to the last checkpoint.
 
         Raises:
+            TrustError: a checkpoint before this round is missing, or not the coordinator's.
             ConfigError: the sum of masked updates could overflow, or fewer than three sites are enrolled.
         """
         settings = self.settings
@@ -44,6 +47,7 @@ class Planner:
             task=settings.task.digest,
             model=settings.model.fingerprint,
             parameters=digest_of(parameter_bytes(parameters_P)),
+            lineage=self.lineage.before(number),
             cohort=settings.cohort,
             terms=terms,
             masking=self._masking(terms) if settings.masked and isinstance(terms, TrainTerms) else None,

@@ -9,6 +9,7 @@ from fed_common.messages import PlanStatement, PrivacyStatement, RoundPlan, seal
 from fed_common.names import SiteName, digest_of
 from fed_common.signing import SigningKey, VerifyingKey
 from fed_server.aggregation import AggregationRule, ResultT_co
+from fed_server.coordinator_log import CoordinatorLog
 from fed_server.exchange import Exchange, Question
 from fed_server.screening import SiteFailure, SiteReply, screen
 
@@ -23,6 +24,7 @@ class Coordinator:
     key: SigningKey
     site_keys: Mapping[SiteName, VerifyingKey]
     officer_keys: Mapping[SiteName, VerifyingKey]
+    log: CoordinatorLog
     exchange: Exchange
     quorum: int
     deadline_s: float
@@ -57,7 +59,10 @@ def run_round(
     `check` sees every screened reply, and may make a failure of it.
     """
     statement = PlanStatement(
-        plan=plan, expires=int(time.time() + coordinator.deadline_s) + 1, body=digest_of(parameters)
+        plan=plan,
+        expires=int(time.time() + coordinator.deadline_s) + 1,
+        body=digest_of(parameters),
+        log=coordinator.log.asked(plan),
     )
     question = Question(
         run=plan.run,
@@ -75,6 +80,8 @@ def run_round(
             continue  # the first answer counts
         site_key = coordinator.site_keys.get(answer.site)
         reply = check(screen(answer, plan, site_key, num_parameters=len(parameters) // 4))
+        if reply.log is not None:
+            coordinator.log.seen(reply.site, reply.log)
         if isinstance(reply, SiteFailure):
             failures.append(reply)
         else:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fed_common.checkpoint import Checkpoint
 from fed_server.config import FederationConfig
+from fed_server.coordinator_log import CoordinatorLog
 from fed_server.exchange import Exchange
 from fed_server.federation import Federation
 from fed_server.journal import Observer
@@ -37,6 +38,7 @@ def coordinator_of(config: FederationConfig, exchange: Exchange) -> Coordinator:
         key=config.identity,
         site_keys=config.site_keys,
         officer_keys=config.officer_keys,
+        log=CoordinatorLog(config.log),
         exchange=exchange,
         quorum=config.settings.quorum_in_force.sites,
         deadline_s=config.settings.quorum.deadline_s,

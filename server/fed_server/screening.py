@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fed_common import fixedpoint
+from fed_common.audit_log.head import LogHead
 from fed_common.errors import MalformedMessageError, TrustError
 from fed_common.messages import AnswerStatement, PrivacyStatement, RefusalCode, RoundPlan, unseal
 from fed_common.names import SiteName
@@ -43,19 +44,20 @@ FailureCode = (
 
 @dataclass(frozen=True, kw_only=True)
 class SiteFailure:
-    """A site that adds nothing to this round, and why; `privacy` is known where the site itself refused."""
+    """A site that adds nothing to this round, and why; the rest is known where the site itself refused."""
 
     site: SiteName
     code: FailureCode
     detail: str = ""
     privacy: PrivacyStatement | None = None
+    log: LogHead | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contribution:
     """What a site adds to this phase: its noised update or counts, in fixed point, and their noise.
 
-    `values` are empty where the update will come masked.
+    `values` are empty where the update will come masked; `log` is the head of the site's audit log.
     """
 
     site: SiteName
@@ -63,6 +65,7 @@ class Contribution:
     noise_multiplier: float
     tightened: Tightened | None
     privacy: PrivacyStatement
+    log: LogHead
 
 
 SiteReply = Contribution | SiteFailure
@@ -104,6 +107,7 @@ def _open(
             code=statement.refusal.code,
             detail=statement.refusal.detail[:MAX_DETAIL],
             privacy=privacy,
+            log=statement.log,
         )
     tightened = statement.tightened
     terms = tightened.terms if tightened else plan.terms
@@ -124,5 +128,10 @@ def _open(
         case StatisticsTerms(classes=classes, bins=bins, noise_multiplier=noise):
             values = fixedpoint.from_bytes(body, size=classes + bins)
     return Contribution(
-        site=site, values=values, noise_multiplier=noise, tightened=tightened, privacy=privacy
+        site=site,
+        values=values,
+        noise_multiplier=noise,
+        tightened=tightened,
+        privacy=privacy,
+        log=statement.log,
     )

@@ -22,6 +22,7 @@ from tests.server.robust.cohorts import contribution
 from tests.server.test_rounds import PLAN, UPDATE_P, asked, obedient
 
 from fed_common import fixedpoint
+from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.errors import MalformedMessageError
 from fed_common.messages import AnswerStatement, header_of, seal
 from fed_common.names import digest_of
@@ -43,6 +44,7 @@ def with_body(body: bytes) -> bytes:
         body=digest_of(body),
         refusal=None,
         privacy=privacy_of(),
+        log=EMPTY_LOG,
     )
     return seal(statement, body, KEY)
 

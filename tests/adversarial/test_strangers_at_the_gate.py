@@ -18,6 +18,7 @@ from tests.authority_samples import Leaf, authority
 from tests.contracts.exchange_contract import EAST, NORTH
 from tests.contracts.flower_federation import make_pki, register
 
+from fed_common.audit_log.facts import DoorCode
 from fed_common.names import SiteName
 from fed_common.pki.certificates import read_certificate
 from fed_common.pki.enrolment import node_key_pem
@@ -41,13 +42,17 @@ class Gullible(Guard):
 
 @dataclass
 class Service:
-    """Stands for the fleet service, and notes whether a request has reached it."""
+    """Stands for the fleet service, and notes whether a request has reached it, and what the log is told."""
 
     reached: list[bytes] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.reached.append(scope["path"].encode())
         await PlainTextResponse("welcome")(scope, receive, send)
+
+    def refuse(self, code: DoorCode, _certificate: bytes | None) -> None:
+        self.refused.append(code)
 
 
 @pytest.fixture
@@ -66,7 +71,7 @@ def call(
         max_body_bytes=1000,
         expect=lambda _site, _key: None,
     )
-    gate = Gate(fleet=fleet, desk=PlainTextResponse("desk"), guard=guard)
+    gate = Gate(fleet=fleet, desk=PlainTextResponse("desk"), guard=guard, refuse=service.refuse)
     der = shown.public_bytes(Encoding.DER) if shown else None
 
     async def with_certificate(scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,6 +129,7 @@ def test_a_certificate_that_is_not_in_force_reaches_nothing(pki: Path, attack: A
     answer, service = call(pki, guard(pki), shown)
     assert (answer.status_code, line in answer.text, service.reached) == (403, True, []), answer.text
     assert "\n" not in answer.text
+    assert service.refused == ["certificate-refused"]
     _, undefended = call(pki, guard(pki, Gullible), shown)
     assert undefended.reached
 
@@ -137,6 +143,7 @@ def test_without_a_certificate_there_is_no_fleet_service(pki: Path) -> None:
     answer, service = call(pki, guard(pki), None)
     assert (answer.status_code, service.reached) == (403, [])
     assert "a site's certificate is needed" in answer.text
+    assert service.refused == ["no-certificate"]
 
 
 def test_a_certificate_is_of_no_use_with_another_site_s_node_key(pki: Path) -> None:
@@ -144,6 +151,7 @@ def test_a_certificate_is_of_no_use_with_another_site_s_node_key(pki: Path) -> N
     answer, service = call(pki, guard(pki), own(pki, EAST))
     assert (answer.status_code, service.reached) == (403, [])
     assert "not the node key that east was approved with" in answer.text
+    assert service.refused == ["node-key-differs"]
     _, undefended = call(pki, guard(pki, Gullible), own(pki, EAST))
     assert undefended.reached
 
@@ -164,6 +172,7 @@ def test_a_revoked_site_is_refused_from_its_next_request_on(pki: Path) -> None:
 def test_an_oversized_body_is_refused_by_its_length(pki: Path, headers: dict[str, str], status: int) -> None:
     answer, service = call(pki, guard(pki), own(pki), **headers)
     assert (answer.status_code, service.reached) == (status, [])
+    assert service.refused == ["length-refused"]
 
 
 def test_the_register_in_another_s_hand_lets_nobody_in(pki: Path) -> None:

@@ -32,6 +32,7 @@ from fed_client.site import Site
 from fed_client.training import TrainingStoppedError
 from fed_common import canonical, fixedpoint
 from fed_common.accounting import Spend
+from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.checkpoint import parameter_bytes
 from fed_common.errors import MachineError, MalformedMessageError, TrustError
 from fed_common.ledger_record import LedgerHead
@@ -121,7 +122,7 @@ def test_statistics_asked_twice_are_the_same_bytes_and_training_goes_on(tmp_path
     with opened_site(tmp_path) as restarted:
         assert restarted.answer(asked) == first
         assert code_of(restarted.answer(sealed(plan_of(number=1)))) is None
-        assert restarted.answer(asked) == first
+        assert code_of(restarted.answer(asked)) == "stale-round"
         assert [event.phase for event in restarted.ledger.events] == ["statistics", "train"]
 
 
@@ -129,7 +130,7 @@ def test_other_statistics_than_the_first_are_refused(site: Site, randomness: Cou
     site.answer(sealed(plan_of(STATISTICS, number=0)))
     draws = randomness.draws
     finer = sealed(plan_of(replace(STATISTICS, bins=32), number=0))
-    assert code_of(site.answer(finer)) == "round-answered-differently"
+    assert code_of(site.answer(finer)) == "round-asked-differently"
     assert (randomness.draws, len(site.ledger.events)) == (draws, 1)
 
 
@@ -146,7 +147,7 @@ def test_a_round_answered_is_not_answered_to_another_plan(site: Site, randomness
     site.answer(sealed(plan_of()))
     draws = randomness.draws
     other = sealed(plan_of(replace(TRAIN, learning_rate=0.2)))
-    assert code_of(site.answer(other)) == "round-answered-differently"
+    assert code_of(site.answer(other)) == "round-asked-differently"
     assert (randomness.draws, len(site.ledger.events)) == (draws, 1)
 
 
@@ -262,7 +263,8 @@ def test_an_expired_or_altered_plan_is_no_plan(site: Site) -> None:
 
 def test_a_plan_that_brings_a_seed_is_no_plan(site: Site, randomness: CountingRandomness) -> None:
     body = parameter_bytes(FIRST_P)
-    fact = canonical.encode(PlanStatement(plan=plan_of(), expires=1 << 40, body=digest_of(body)))
+    statement = PlanStatement(plan=plan_of(), expires=1 << 40, body=digest_of(body), log=EMPTY_LOG)
+    fact = canonical.encode(statement)
     seeded = fact.replace(b'"steps":', b'"seed":42,"steps":')
     assert seeded != fact
     kind = "application/vnd.fed.PlanStatement.v1+json"
@@ -287,6 +289,7 @@ def test_an_answer_that_cannot_be_kept_is_not_sent_and_stays_charged(site: Site)
 
 def test_nothing_that_travels_beside_the_update_is_measured_on_patients() -> None:
     stated = {field.name for kind in (AnswerStatement, PrivacyStatement) for field in fields(kind)}
+    of_the_log = {"log"}
     of_the_plan = {"site", "run", "round", "phase", "plan", "body", "refusal", "tightened", "privacy"}
     of_the_ledger = {
         "unit",
@@ -299,7 +302,7 @@ def test_nothing_that_travels_beside_the_update_is_measured_on_patients() -> Non
         "ledger",
         "reset",
     }
-    assert stated == of_the_plan | of_the_ledger | {"code"}
+    assert stated == of_the_plan | of_the_ledger | of_the_log | {"code"}
 
 
 def test_an_update_longer_than_the_clip_is_shortened_not_refused(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.fakes import COORDINATOR_KEY, EVALUATE, NORTH, RUN, SITE_KEYS, STATISTICS, TRAIN, plan_of
 
 from fed_common import canonical
+from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.errors import ConfigError, MalformedMessageError, TrustError
 from fed_common.ledger_record import GENESIS, LedgerHead
 from fed_common.messages import (
@@ -24,7 +25,7 @@ from fed_common.plans import SiteTerms, Terms
 
 BODY = b"parameters"
 PUBLIC = COORDINATOR_KEY.verifying_key
-STATEMENT = PlanStatement(plan=plan_of(), expires=1000, body=digest_of(BODY))
+STATEMENT = PlanStatement(plan=plan_of(), expires=1000, body=digest_of(BODY), log=EMPTY_LOG)
 MESSAGE = seal(STATEMENT, BODY, COORDINATOR_KEY)
 
 
@@ -48,6 +49,7 @@ def answer() -> AnswerStatement:
         body=digest_of(BODY),
         refusal=None,
         privacy=privacy,
+        log=EMPTY_LOG,
     )
 
 
@@ -119,5 +121,5 @@ def test_names_that_could_lead_a_path_astray_are_refused(name: str) -> None:
 
 def test_plans_that_differ_in_anything_have_other_digests() -> None:
     plan = plan_of()
-    others = (replace(plan, round=2), replace(plan, terms=EVALUATE), replace(plan, cohort=plan.cohort[:2]))
+    others = (plan_of(number=2), replace(plan, terms=EVALUATE), replace(plan, cohort=plan.cohort[:2]))
     assert len({plan.digest, *(other.digest for other in others)}) == 4

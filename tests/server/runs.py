@@ -22,11 +22,14 @@ from tests.fakes import (
 
 from fed_common import checkpoint as checkpoints
 from fed_common.artefacts.cosigning import is_cosign_request
+from fed_common.audit_log.log import AuditLog
 from fed_common.checkpoint import Checkpoint
 from fed_common.messages import PlanStatement, is_step, unseal
 from fed_common.names import RunId, SiteName
 from fed_common.proposal import EvaluationTable, PrivacyTable
 from fed_common.test_set import TestSet
+from fed_server.config import audit_log_in
+from fed_server.coordinator_log import CoordinatorLog
 from fed_server.federation import Federation
 from fed_server.journal import Observer, RunEvent
 from fed_server.rounds import Coordinator
@@ -61,6 +64,10 @@ class Run:
     )
     questions: dict[tuple[int, str], set[str]] = field(default_factory=dict)
 
+    @property
+    def log(self) -> AuditLog:
+        return audit_log_in(self.folder.root)
+
     def start(
         self, *, settings: RunSettings = SETTINGS, observer: Observer = lambda event: None
     ) -> Checkpoint:
@@ -70,6 +77,7 @@ class Run:
             key=COORDINATOR_KEY,
             site_keys={site: key.verifying_key for site, key in SITE_KEYS.items()},
             officer_keys={site: key.verifying_key for site, key in OFFICER_KEYS.items()},
+            log=CoordinatorLog(self.log),
             exchange=exchange,
             quorum=settings.quorum_in_force.sites,
             deadline_s=60.0,

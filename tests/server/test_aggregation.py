@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tests.fakes import COHORT, EAST, EVALUATE, NORTH, SOUTH, TRAIN, plan_of, privacy_of
 
 from fed_common import fixedpoint
+from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.errors import ConfigError
 from fed_common.metrics import EvaluationCounts
 from fed_common.names import SiteName
@@ -25,6 +26,7 @@ def contribution(site: SiteName, values: NDArray[np.float64], *, noise: float = 
         noise_multiplier=noise,
         tightened=None,
         privacy=privacy_of(),
+        log=EMPTY_LOG,
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from tests.fakes import EAST, NORTH, OFFICER_KEYS, new_key, privacy_of
 
 from fed_common import fixedpoint
+from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.checkpoint import SitePrivacy
 from fed_common.ledger_record import LedgerHead, SignedReset
 from fed_common.ledger_reset import sign_reset
@@ -22,7 +23,9 @@ SEEN = privacy_of(events=5)
 
 def reply(privacy: PrivacyStatement) -> Contribution:
     values = fixedpoint.to_fixed(np.zeros(1))
-    return Contribution(site=NORTH, values=values, noise_multiplier=1.0, tightened=None, privacy=privacy)
+    return Contribution(
+        site=NORTH, values=values, noise_multiplier=1.0, tightened=None, privacy=privacy, log=EMPTY_LOG
+    )
 
 
 def knowing(*statements: PrivacyStatement) -> Continuity:

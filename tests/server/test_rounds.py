@@ -17,6 +17,7 @@ from tests.fakes import (
     DirectExchange,
     ObedientSite,
     answer_to,
+    coordinator_log,
     new_key,
     plan_of,
 )
@@ -44,6 +45,7 @@ def asked(
         key=COORDINATOR_KEY,
         site_keys={site: key.verifying_key for site, key in SITE_KEYS.items()},
         officer_keys={},
+        log=coordinator_log(),
         exchange=exchange,
         quorum=quorum,
         deadline_s=60.0,

@@ -18,6 +18,7 @@ from tests.fakes import (
 )
 
 from fed_common import fixedpoint
+from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.messages import Refusal, RoundPlan
 from fed_server.exchange import Answer, NoAnswer
 from fed_server.screening import Contribution, SiteFailure, SiteReply, screen
@@ -72,7 +73,11 @@ def test_a_refusal_keeps_its_code_its_detail_and_its_privacy() -> None:
     refusal = Refusal(code="budget-exhausted", detail="epsilon would be 7 of 6")
     privacy = privacy_of(events=9, epsilon=6.0)
     assert screened(answer_to(PLAN, UPDATE_P, refusal=refusal, privacy=privacy)) == SiteFailure(
-        site=NORTH, code="budget-exhausted", detail="epsilon would be 7 of 6", privacy=privacy
+        site=NORTH,
+        code="budget-exhausted",
+        detail="epsilon would be 7 of 6",
+        privacy=privacy,
+        log=EMPTY_LOG,
     )
 
 

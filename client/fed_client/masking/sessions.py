@@ -17,7 +17,7 @@ from fed_client.masking.party import Advertised, Confirmed, Dealt, Masked, Party
 from fed_client.policy import PolicyRefusal
 from fed_common import canonical, fixedpoint
 from fed_common.errors import MalformedMessageError, TrustError
-from fed_common.messages import Refusal, RoundPlan, StepAnswer, StepStatement, seal
+from fed_common.messages import Refusal, RefusalCode, RoundPlan, StepAnswer, StepStatement, seal
 from fed_common.names import Digest, SiteName, digest_of
 from fed_common.signing import SigningKey
 
@@ -29,11 +29,21 @@ _State = Party | Advertised | Dealt | Masked | Confirmed
 class MaskedSessions:
     """One site's masked rounds; only the newest session is alive, and it doesn't outlive the process."""
 
-    def __init__(self, site: SiteName, key: SigningKey, *, minimum: int, updates: AnswerStore) -> None:
+    def __init__(
+        self,
+        site: SiteName,
+        key: SigningKey,
+        *,
+        minimum: int,
+        updates: AnswerStore,
+        refused: Callable[[RoundPlan, RefusalCode], None],
+    ) -> None:
+        """Begin without a session; `refused` is told of every step that isn't answered."""
         self._site = site
         self._key = key
         self._minimum = minimum
         self._updates = updates
+        self._refused = refused
         self._state: _State | None = None
         self._session: tuple[Digest, str] | None = None
         # A question that comes again, because the line broke, gets the same bytes again.
@@ -63,6 +73,7 @@ class MaskedSessions:
             told = self._tell(statement, body)
         except PolicyRefusal as refused:
             logger.warning("round %d, %s: %s", statement.plan.round, statement.step, refused)
+            self._refused(statement.plan, refused.code)
             refusal = Refusal(code=refused.code, detail=refused.detail)
         answer = StepAnswer(
             site=self._site,

@@ -23,6 +23,7 @@ from fed_server.artefacts.cosigning import Cosigning
 from fed_server.artefacts.release import ReleaseTerms, load_audit, release_model
 from fed_server.artefacts.verification import verify_run as check_run
 from fed_server.config import load_federation_config, load_trust_files
+from fed_server.coordinator_log import CoordinatorLog
 from fed_server.flower_link import FlowerExchange
 from fed_server.registry.keys import IdentityKeys
 from fed_server.report import write_report
@@ -66,6 +67,7 @@ def publish(
             site_keys=IdentityKeys(settings.door.registry),
             out=out,
         )
+        CoordinatorLog(settings.log).catch_up(folder.run, folder.journal)
         write_report(folder.report, folder.journal.read(), settings.references)
     typer.echo(f"{out}: published {run} as release {release.number}, {_ground(ground)}")
     typer.echo(f"report: {folder.report}")
@@ -85,8 +87,10 @@ def cosign(
         exclusive(settings.runs, owner="fed-server"),
         FlowerExchange.open(settings.door) as exchange,
     ):
-        asked = Cosigning(coordinator=coordinator_of(settings, exchange), settings=settings.settings)
-        told = asked.present(folder, tell=folder.journal.write)
+        coordinator = coordinator_of(settings, exchange)
+        told = Cosigning(coordinator=coordinator, settings=settings.settings).present(
+            folder, tell=lambda event: coordinator.log.journalled(folder.run, folder.journal.write(event))
+        )
     typer.echo(f"co-signed by {', '.join(told.sites) or 'nobody'}")
 
 

@@ -16,6 +16,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from fed_server.door.refusals import Refuse
+
 logger = logging.getLogger(__name__)
 
 # The key in a request's state: the caller's certificate as DER, None without one.
@@ -28,8 +30,9 @@ WATCH_S = 1.0
 
 @dataclass(frozen=True)
 class Connections:
-    """The open connections of one port; changed by its event loop only."""
+    """The open connections of one port; changed by its event loop only. `refuse` hears of those it closes."""
 
+    refuse: Refuse
     _open: dict["GuardedProtocol", bytes | None] = field(default_factory=dict)
 
     def protocol(
@@ -46,6 +49,7 @@ class Connections:
         """Note the connection, unless its caller has too many."""
         most = MAX_STRANGERS if certificate is None else MAX_PER_SITE
         if Counter(self._open.values())[certificate] >= most:
+            self.refuse("too-many-connections", certificate)
             return False
         self._open[protocol] = certificate
         return True
@@ -59,6 +63,7 @@ class Connections:
         for protocol, certificate in list(self._open.items()):
             if certificate is not None and is_refused(certificate):
                 logger.warning("a connection was cut: its certificate is no longer in force")
+                self.refuse("connection-cut", certificate)
                 protocol.cut()
 
 
@@ -112,7 +117,11 @@ class GuardedProtocol(HttpToolsProtocol):
             self.loop.call_soon_threadsafe(self.transport.abort)
 
     def _expect_request(self) -> None:
-        self._deadline = self.loop.call_later(self._limit_s, self.transport.abort)
+        self._deadline = self.loop.call_later(self._limit_s, self._too_slow)
+
+    def _too_slow(self) -> None:
+        self._others.refuse("too-slow", self.app_state[CERTIFICATE])
+        self.transport.abort()
 
     def _request_is_here(self) -> None:
         if self._deadline is not None:

@@ -25,6 +25,7 @@ from fed_common.signing import VerifyingKey
 from fed_server.authority.authority import Authority
 from fed_server.door.connections import CERTIFICATE
 from fed_server.door.guard import Guard
+from fed_server.door.refusals import Refuse
 from fed_server.registry.admission import Admissions
 from fed_server.registry.standing import Standing
 
@@ -60,6 +61,7 @@ class Desk:
     guard: Guard
     coordinator: VerifyingKey
     authority: Authority | None
+    refuse: Refuse
     allowance: Allowance = field(default_factory=Allowance)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,6 +72,7 @@ class Desk:
     async def _answer(self, request: Request) -> Response:
         certificate = request.scope["state"][CERTIFICATE]
         if certificate is None and not self.allowance.take():
+            self.refuse("too-many-requests", certificate)
             return PlainTextResponse("too many requests; try later", status_code=429)
         match request.method, request.url.path.removeprefix(DESK_PREFIX):
             case "GET", "ca":
@@ -79,6 +82,7 @@ class Desk:
                     return await run_in_threadpool(self._decide, await request.body(), wish, certificate)
                 except FedError as error:
                     logger.warning("%s refused: %s", wish, error)
+                    self.refuse("enrolment-refused", certificate)
                     return PlainTextResponse(str(error), status_code=403)
             case _:
                 return PlainTextResponse("not here", status_code=404)

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from fed_common.audit_log.facts import DoorCode
 from fed_common.background import repeating
 from fed_common.errors import MachineError
 from fed_common.pki.certificates import read_certificate
@@ -21,6 +21,7 @@ from fed_server.door.connections import WATCH_S, Connections
 from fed_server.door.desk import Desk
 from fed_server.door.gate import Fleet, Gate
 from fed_server.door.guard import Guard
+from fed_server.door.refusals import Refusals
 from fed_server.door.tls import TlsFiles
 from fed_server.registry.admission import Admissions
 from fed_server.registry.registry import Registry
@@ -43,19 +44,30 @@ class Door:
             ConfigError: a TLS file can't be used.
             MachineError: the address can't be bound.
         """
+        self.registry.catch_up()
         context, ca = self.tls.context(), read_certificate(self.tls.ca)
-        guard, connections = Guard(registry=self.registry, ca=ca), Connections()
+        guard, refusals = Guard(registry=self.registry, ca=ca), Refusals(log=self.registry.log)
+
+        def refuse(code: DoorCode, certificate: bytes | None) -> None:
+            refusals.count(code, actor=guard.name(certificate))
+
+        connections = Connections(refuse)
         desk = Desk(
             admissions=Admissions(registry=self.registry, ca=ca),
             guard=guard,
             coordinator=self.registry.key.verifying_key,
             authority=self.authority,
+            refuse=refuse,
         )
-        watch = partial(connections.cut, guard.refuses)
-        with _bound(self.address) as listener, repeating(watch, every_s=WATCH_S, name="revocations"):
+
+        def watch() -> None:
+            connections.cut(guard.refuses)
+            refusals.tell()
+
+        with _bound(self.address) as listener, repeating(watch, every_s=WATCH_S, name="door"):
             server = uvicorn.Server(
                 uvicorn.Config(
-                    Gate(fleet=fleet, desk=desk, guard=guard),
+                    Gate(fleet=fleet, desk=desk, guard=guard, refuse=refuse),
                     # A protocol is made by calling this; uvicorn asks for a class and needs no more of it.
                     http=cast("type[HttpToolsProtocol]", connections.protocol),
                     ssl_context_factory=lambda _config, _default: context,
@@ -75,6 +87,7 @@ class Door:
             finally:
                 server.should_exit = True
                 thread.join()
+                refusals.tell(everything=True)
 
 
 def _bound(address: tuple[str, int]) -> socket.socket:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from fed_common.audit_log.entry import Actor
 from fed_common.errors import FedError, TrustError
 from fed_common.pki.certificates import verified_site
 from fed_server.registry.registry import Registry
@@ -35,6 +36,15 @@ class Guard:
             why = "was revoked" if standing.state == "revoked" else "is no longer in force"
             raise TrustError(f"the certificate of {site} {why}; see the coordinator")
         return standing
+
+    def name(self, certificate: bytes | None) -> Actor:
+        """Return who showed the certificate, in force or not; a stranger, where the CA never certified it."""
+        if certificate is None:
+            return "stranger"
+        try:
+            return verified_site(x509.load_der_x509_certificate(certificate), ca=self.ca)
+        except (ValueError, FedError):
+            return "stranger"
 
     def refuses(self, certificate: bytes) -> bool:
         """Tell whether `caller` would, for whatever reason."""

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 _SESSIONS = 3
 # A site that crashed while training, or answered to a plan with other members, never trains for this round
 # again; waiting for its update has no end.
-_LOST: frozenset[FailureCode] = frozenset(("round-charged-without-answer", "round-answered-differently"))
+_LOST: frozenset[FailureCode] = frozenset(("round-charged-without-answer", "round-asked-differently"))
 
 
 def run_masked_round(

@@ -1,16 +1,16 @@
 """Keeps the register on disk: a file per site, written under a lock, so that an invitation counts once."""
 
-import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fed_common.audit_log.facts import RegisterWritten
+from fed_common.audit_log.log import AuditLog
 from fed_common.errors import MachineError, MalformedMessageError, TrustError
-from fed_common.files import append_durably
-from fed_common.names import SiteName, digest_of, site_name
+from fed_common.files import append_durably, locked
+from fed_common.names import Digest, SiteName, digest_of, site_name
 from fed_common.signing import SigningKey
 from fed_server.registry.events import Entry, RegistryEvent, decode_event, encode_event
 from fed_server.registry.standing import Standing
@@ -20,10 +20,14 @@ Decision = Callable[[Standing, Entry], RegistryEvent | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Registry:
-    """The sites of a federation, known by what the owner of `key`, the coordinator, has signed."""
+    """The sites of a federation, known by what the owner of `key`, the coordinator, has signed.
+
+    The audit `log`, where one is kept, has the digest of every line; so a line that is cut off is missed.
+    """
 
     folder: Path
     key: SigningKey
+    log: AuditLog | None = None
     _known: dict[SiteName, tuple[tuple[int, int], Standing]] = field(default_factory=dict)
 
     def sites(self) -> tuple[SiteName, ...]:
@@ -66,22 +70,47 @@ class Registry:
             TrustError: see `standing`.
             MachineError: the file can't be written.
         """
-        with self._locked(site):
+        with locked(self.folder / f".{site}.lock"):
             standing, previous = self._read(site)
             entry = Entry(site=site, at=int(time.time()), previous=previous)
             event = decision(standing, entry)
             if event is None:
                 return standing
             self._mend(site)
-            append_durably(self._file(site), encode_event(event, self.key) + b"\n")
+            line = encode_event(event, self.key)
+            append_durably(self._file(site), line + b"\n")
+            if self.log is not None:
+                self.log.write("coordinator", RegisterWritten(site=site, line=digest_of(line)))
             return standing.after(event)
+
+    def catch_up(self) -> None:
+        """Write into the audit log what a crash has kept back from it.
+
+        Raises:
+            MachineError: the disk refuses.
+        """
+        if self.log is None:
+            return
+        facts = [line.fact for line in self.log.read()]
+        known = {(f.site, f.line) for f in facts if isinstance(f, RegisterWritten)}
+        for site in self.sites():
+            with locked(self.folder / f".{site}.lock"):
+                for digest in self.digests(site):
+                    if (site, digest) not in known:
+                        self.log.write("coordinator", RegisterWritten(site=site, line=digest))
+
+    def digests(self, site: SiteName) -> tuple[Digest, ...]:
+        """Return the digests of the lines about a site."""
+        return tuple(digest_of(line) for line in self._lines(site))
+
+    def _lines(self, site: SiteName) -> list[bytes]:
+        path = self._file(site)
+        return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
 
     def _read(self, site: SiteName) -> tuple[Standing, str]:
         """Return where the site stands, and the digest of the last line."""
         standing, previous = Standing(site=site), ""
-        path = self._file(site)
-        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(self._lines(site), start=1):
             try:
                 event = decode_event(line, self.key.verifying_key)
             except (TrustError, MalformedMessageError) as error:
@@ -96,19 +125,6 @@ class Registry:
         path = self._file(site)
         if path.exists():
             os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
-
-    @contextmanager
-    def _locked(self, site: SiteName) -> Iterator[None]:
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self.folder / f".{site}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise MachineError(f"the register can't be written ({error.strerror})") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
 
     def _file(self, site: SiteName) -> Path:
         return self.folder / f"{site}.jsonl"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fed_client.dataset import LabelledImages
 from fed_common import fixedpoint
+from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.checkpoint import parameter_bytes
 from fed_common.errors import PrivacyError
 from fed_common.messages import AnswerStatement, PlanStatement, PrivacyStatement, RoundPlan, seal, unseal
@@ -59,7 +60,9 @@ def ask(
     with TemporaryDirectory(prefix="fed-audit-") as folder, opened(parts, images, Path(folder)) as site:
         for number in range(1, rounds + 1):
             plan = _plan(terms, number=number, rounds=rounds, body=body)
-            question = PlanStatement(plan=plan, expires=int(time.time()) + 3600, body=digest_of(body))
+            question = PlanStatement(
+                plan=plan, expires=int(time.time()) + 3600, body=digest_of(body), log=EMPTY_LOG
+            )
             answer = site.answer(seal(question, body, COORDINATOR_KEY))
             statement, raw = unseal(answer, AnswerStatement, SITE_KEY.verifying_key)
             if statement.refusal is not None:
@@ -76,6 +79,8 @@ def _plan(terms: TrainTerms, *, number: int, rounds: int, body: bytes) -> RoundP
         task=TASK.digest,
         model=SPEC.fingerprint,
         parameters=digest_of(body),
+        # None are published: each round begins anew.
+        lineage=tuple(digest_of(b"%d" % before) for before in range(number)),
         cohort=(SiteTerms(name=SITE, patients=PATIENTS_PUBLIC),),
         terms=terms,
         witnessed=(),

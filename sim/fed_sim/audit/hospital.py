@@ -12,9 +12,12 @@ from fed_client.answers import AnswerStore
 from fed_client.countersignature import Countersignature
 from fed_client.dataset import LabelledImages, SiteDataset
 from fed_client.opening import ACCOUNTANTS
+from fed_client.plan_memory import PlanMemory
 from fed_client.policy import SitePolicy
 from fed_client.private_step import MakeStep, private_step
 from fed_client.site import Site, SiteIdentity
+from fed_client.site_log import SiteLog
+from fed_common.audit_log.log import AuditLog
 from fed_common.ledger import LedgerSubject, PrivacyLedger
 from fed_common.names import SiteName, digest_of
 from fed_common.randomness import Randomness, SystemRandomness
@@ -89,6 +92,13 @@ def opened(parts: SiteParts, train: LabelledImages, folder: Path) -> Iterator[Si
             countersignature=Countersignature(
                 folder=folder / "countersigned", site=SITE, coordinator=COORDINATOR_KEY.verifying_key
             ),
+            plans=PlanMemory(
+                folder=folder / "plans",
+                key=SITE_KEY,
+                coordinator=COORDINATOR_KEY.verifying_key,
+                task=TASK.digest,
+            ),
+            log=SiteLog(site=SITE, log=AuditLog(folder / "audit.jsonl")),
             accountants=ACCOUNTANTS,
             randomness=parts.randomness,
             make_step=parts.make_step,

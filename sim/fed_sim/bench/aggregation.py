@@ -17,6 +17,7 @@ from flwr.server.strategy.aggregate import aggregate, aggregate_median, aggregat
 from numpy.typing import NDArray
 
 from fed_common import fixedpoint, seeds
+from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.ledger_record import LedgerHead
 from fed_common.machine import settle_in
 from fed_common.messages import PrivacyStatement, RoundPlan
@@ -217,6 +218,7 @@ def _contributions(updates_NP: NDArray[np.float32]) -> list[Contribution]:
             noise_multiplier=1.0,
             tightened=None,
             privacy=privacy,
+            log=EMPTY_LOG,
         )
         for place, update_P in enumerate(updates_NP)
     ]
@@ -231,6 +233,7 @@ def _plan(sites: int) -> RoundPlan:
         task=digest_of(b""),
         model="none",
         parameters=digest_of(b""),
+        lineage=(digest_of(b""),),
         cohort=tuple(SiteTerms(name=_name(place), patients=_PATIENTS) for place in range(sites)),
         terms=TrainTerms(dp=dp, learning_rate=1.0, momentum=0.0, update_clip=10.0),
         witnessed=(),

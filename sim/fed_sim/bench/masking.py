@@ -165,6 +165,7 @@ def _plan(masking: Masking) -> RoundPlan:
         task=digest_of(b""),
         model="none",
         parameters=digest_of(b""),
+        lineage=(digest_of(b""),),
         cohort=tuple(SiteTerms(name=name, patients=_WEIGHT) for name in masking.keys),
         terms=TrainTerms(dp=dp, learning_rate=1.0, momentum=0.0, update_clip=_CLIP),
         masking=masking,

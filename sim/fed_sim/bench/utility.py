@@ -21,8 +21,11 @@ from fed_client.config import SiteConfig, load_site_config
 from fed_client.countersignature import Countersignature
 from fed_client.dataset import SiteDataset
 from fed_client.opening import open_registered, register_configured
+from fed_client.plan_memory import PlanMemory
 from fed_client.site import Site, SiteIdentity
+from fed_client.site_log import SiteLog
 from fed_common.accounting import RdpAccountant
+from fed_common.audit_log.log import AuditLog
 from fed_common.errors import ConfigError
 from fed_common.ledger import LedgerSubject, PrivacyLedger
 from fed_common.machine import settle_in
@@ -200,6 +203,10 @@ def _site(config: SiteConfig, dataset: SiteDataset, folder: Path, randomness: Ra
             countersignature=Countersignature(
                 folder=folder / "countersigned", site=config.name, coordinator=coordinator
             ),
+            plans=PlanMemory(
+                folder=folder / "plans", key=key, coordinator=coordinator, task=config.task.digest
+            ),
+            log=SiteLog(site=config.name, log=AuditLog(folder / "audit.jsonl")),
             accountants=(RdpAccountant(),),
             randomness=randomness,
         )

@@ -21,6 +21,7 @@ from tests.fakes import (
     SITES,
     SOUTH,
     DirectExchange,
+    coordinator_log,
     new_key,
     opened_site,
     plan_of,
@@ -98,6 +99,7 @@ def coordinator(answerers: Mapping[SiteName, Callable[[bytes], bytes]]) -> Coord
         key=COORDINATOR_KEY,
         site_keys={site: key.verifying_key for site, key in SITE_KEYS.items()},
         officer_keys={},
+        log=coordinator_log(),
         exchange=DirectExchange(answerers),
         quorum=3,
         deadline_s=60.0,
@@ -190,7 +192,7 @@ def test_a_broken_masked_round_is_not_asked_for_in_plain(tmp_path: Path) -> None
     with opened_site(tmp_path, policy=replace(KNOWING, require_masks=False)) as trusting:
         trusting.answer(sealed(PLAN))
         again = unseal(trusting.answer(sealed(plan_of())), AnswerStatement, SITE_KEYS[NORTH].verifying_key)
-    assert again[0].refusal is not None and again[0].refusal.code == "round-answered-differently"
+    assert again[0].refusal is not None and again[0].refusal.code == "round-asked-differently"
     assert again[1] == b""
 
 

@@ -41,7 +41,11 @@ class MaskingSite:
     def restart(self) -> None:
         """Forget all that isn't on disk."""
         self._sessions = MaskedSessions(
-            self.name, self._key, minimum=3, updates=AnswerStore(self.folder / self.name)
+            self.name,
+            self._key,
+            minimum=3,
+            updates=AnswerStore(self.folder / self.name),
+            refused=lambda _plan, _code: None,
         )
 
     def __call__(self, payload: bytes) -> bytes:

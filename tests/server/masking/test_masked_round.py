@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.fakes import COORDINATOR_KEY, TRAIN
+from tests.fakes import COORDINATOR_KEY, TRAIN, coordinator_log
 from tests.masked_sessions import PARAMETERS, RING, key_of, masked_plan, names
 from tests.server.masking.masked_sites import MaskingSite, SiteGoneError
 
@@ -59,6 +59,7 @@ class Round:
             key=COORDINATOR_KEY,
             site_keys={site: key_of(site).verifying_key for site in self.sites},
             officer_keys={},
+            log=coordinator_log(),
             exchange=Line(self.sites),
             quorum=quorum,
             deadline_s=60.0,

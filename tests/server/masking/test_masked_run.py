@@ -26,6 +26,7 @@ from fed_common.messages import PlanStatement, Refusal, RefusalCode, Step, StepA
 from fed_common.names import RunId, SiteName
 from fed_common.plans import SiteTerms
 from fed_server.journal import RoundPublished, RunStarted, SiteFailed, SumAbandoned
+from fed_server.lineage import Lineage
 from fed_server.planner import Planner
 from fed_server.settings import AggregationTable, QuorumTable
 
@@ -144,11 +145,14 @@ def test_a_steps_answer_holds_no_more_than_the_step_asks_for() -> None:
     assert set(StepAnswer.__dataclass_fields__) == {"site", "plan", "session", "step", "body", "refusal"}
 
 
-def test_a_revoked_site_is_no_member_and_too_few_make_no_plan() -> None:
+def test_a_revoked_site_is_no_member_and_too_few_make_no_plan(tmp_path: Path) -> None:
     keys = {name: key_of(name).verifying_key for name in names(4)}
     cohort = tuple(SiteTerms(name=name, patients=100) for name in keys)
     settings = replace(MASKED, cohort=cohort)
-    planner = Planner(run=RunId("run-1"), settings=settings, site_keys=keys)
+    run = new_run(tmp_path)
+    run.start()
+    lineage = Lineage(run.folder.checkpoints, COORDINATOR_SIGNS)
+    planner = Planner(run=RunId("run-1"), settings=settings, site_keys=keys, lineage=lineage)
     gone, *left = names(4)
     del keys[gone]
     masking = planner.plan(1, (), settings.train_terms(), FIRST_P).masking
@@ -158,7 +162,7 @@ def test_a_revoked_site_is_no_member_and_too_few_make_no_plan() -> None:
         planner.plan(1, (), settings.train_terms(), FIRST_P)
 
 
-@pytest.mark.parametrize("code", ["round-charged-without-answer", "round-answered-differently"])
+@pytest.mark.parametrize("code", ["round-charged-without-answer", "round-asked-differently"])
 def test_a_round_whose_update_is_lost_is_skipped(tmp_path: Path, code: RefusalCode) -> None:
     run, hospitals = masked_run(tmp_path)
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from tests.fakes import TRAIN, plan_of, privacy_of
 
 from fed_common import fixedpoint
+from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.messages import RoundPlan
 from fed_common.names import SiteName
 from fed_common.plans import SiteTerms
@@ -28,7 +29,12 @@ def plan_for(patients: Sequence[int]) -> RoundPlan:
 
 def contribution(site: SiteName, values_P: NDArray[np.int64]) -> Contribution:
     return Contribution(
-        site=site, values=values_P, noise_multiplier=1.0, tightened=None, privacy=privacy_of()
+        site=site,
+        values=values_P,
+        noise_multiplier=1.0,
+        tightened=None,
+        privacy=privacy_of(),
+        log=EMPTY_LOG,
     )
 
 

@@ -1,0 +1,73 @@
+"""What a site writes into its audit log about the coordinator's messages, and how it opens them."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from fed_common.audit_log.facts import MessageRefused, PlanAccepted, PlanAnswered, PlanRefused
+from fed_common.audit_log.head import LogHead
+from fed_common.audit_log.log import AuditLog
+from fed_common.errors import MalformedMessageError, TrustError
+from fed_common.messages import PlanStatement, RefusalCode, RoundPlan, StepStatement, refuse_expired, unseal
+from fed_common.names import Digest, SiteName
+from fed_common.signing import VerifyingKey
+
+Asked = TypeVar("Asked", PlanStatement, StepStatement)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteLog:
+    """One site's log; each method raises MachineError where the disk refuses, and then nothing is done."""
+
+    site: SiteName
+    log: AuditLog
+
+    @property
+    def head(self) -> LogHead:
+        """Return how far the log has come."""
+        return self.log.head()
+
+    def unsealed(self, message: bytes, kind: type[Asked], coordinator: VerifyingKey) -> tuple[Asked, bytes]:
+        """Return what the coordinator signed, not too long ago; anything else leaves a trace.
+
+        Raises:
+            TrustError: it isn't the coordinator's, or is too old.
+            MalformedMessageError: it is no message of that kind.
+        """
+        try:
+            statement, body = unseal(message, kind, coordinator)
+        except MalformedMessageError:
+            self.malformed()
+            raise
+        except TrustError:
+            self.log.write(self.site, MessageRefused(code="untrusted"))
+            raise
+        try:
+            refuse_expired(statement)
+        except TrustError:
+            self.log.write(self.site, MessageRefused(code="expired"))
+            raise
+        return statement, body
+
+    def malformed(self) -> None:
+        """Write that what came isn't what its header says."""
+        self.log.write(self.site, MessageRefused(code="malformed"))
+
+    def accepted(self, statement: PlanStatement) -> None:
+        """Write that a plan was accepted, and which head of its log the coordinator signed with it."""
+        plan, head = statement.plan, statement.log
+        fact = PlanAccepted(
+            run=plan.run, round=plan.round, phase=plan.phase, plan=plan.digest, coordinator=head
+        )
+        self.log.write(self.site, fact)
+
+    def answered(self, plan: RoundPlan, *, body: Digest, ledger: Digest) -> None:
+        """Write that an answer with this body is on disk, and the ledger's head after it."""
+        fact = PlanAnswered(
+            run=plan.run, round=plan.round, phase=plan.phase, plan=plan.digest, body=body, ledger=ledger
+        )
+        self.log.write(self.site, fact)
+
+    def refused(self, plan: RoundPlan, code: RefusalCode) -> None:
+        """Write that a plan, or a step of its masked round, was refused."""
+        fact = PlanRefused(run=plan.run, round=plan.round, phase=plan.phase, plan=plan.digest, code=code)
+        self.log.write(self.site, fact)

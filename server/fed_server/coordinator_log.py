@@ -1,0 +1,66 @@
+"""What the coordinator writes into its audit log, and what it remembers of the sites' logs.
+
+What the journal has in words isn't written twice: the log has the digest of each of its lines. A site's head
+that contradicts an earlier one is told and written down, but the site isn't left out for it: its disk may
+have died, and what counts is that nobody can deny it.
+"""
+
+import logging
+from collections import Counter
+
+from fed_common.audit_log.facts import JournalWritten, LogForked, PlanAsked, SiteHeadSeen
+from fed_common.audit_log.head import LogHead
+from fed_common.audit_log.log import AuditLog
+from fed_common.messages import RoundPlan
+from fed_common.names import Digest, RunId, SiteName
+from fed_server.journal import Journal
+
+logger = logging.getLogger(__name__)
+
+
+class CoordinatorLog:
+    """The coordinator's log; each method raises MachineError where the disk refuses."""
+
+    def __init__(self, log: AuditLog) -> None:
+        self._log = log
+        self._heads: dict[SiteName, dict[int, LogHead]] = {}
+        for line in log.read():
+            match line.fact:
+                case SiteHeadSeen(site=site, head=head):
+                    self._heads.setdefault(site, {})[head.size] = head
+
+    def asked(self, plan: RoundPlan) -> LogHead:
+        """Write that a plan is asked, and return the head that goes out with it."""
+        fact = PlanAsked(
+            run=plan.run,
+            round=plan.round,
+            phase=plan.phase,
+            plan=plan.digest,
+            parameters=plan.parameters,
+        )
+        self._log.write("coordinator", fact)
+        return self._log.head()
+
+    def seen(self, site: SiteName, head: LogHead) -> None:
+        """Write which head a site has signed; one that is sent again isn't new."""
+        known = self._heads.setdefault(site, {})
+        before = known.get(head.size)
+        if before is None:
+            self._log.write("coordinator", SiteHeadSeen(site=site, head=head))
+            known[head.size] = head
+        elif before != head:
+            logger.warning("%s has signed two heads of %d entries: its log was written anew", site, head.size)
+            self._log.write("coordinator", LogForked(site=site, before=before, now=head))
+
+    def journalled(self, run: RunId, line: Digest) -> None:
+        """Write that a line, with this digest, was written into a run's journal."""
+        self._log.write("coordinator", JournalWritten(run=run, line=line))
+
+    def catch_up(self, run: RunId, journal: Journal) -> None:
+        """Write what a crash has kept back of a run's journal."""
+        facts = (line.fact for line in self._log.read())
+        known = Counter(f.line for f in facts if isinstance(f, JournalWritten) and f.run == run)
+        for digest in journal.digests():
+            if known[digest] == 0:
+                self.journalled(run, digest)
+            known[digest] -= 1
