@@ -26,7 +26,7 @@ from fed_common.pki.enrolment import verified_request
 from fed_common.pki.key_folder import KeyFolder
 from fed_common.roles import ACTIONS, HOLDS, NEEDS, ROLES, Action, Key, Role, may
 from fed_common.signing import SigningKey
-from fed_common.withdrawal import SiteWithdrawal
+from fed_common.withdrawal import PatientWithdrawal, SiteWithdrawal
 from fed_server.authority.authority import Authority
 from fed_server.registry.admission import Admissions
 from fed_server.registry.registry import Registry
@@ -88,6 +88,20 @@ def certify_leave(hand: Hand) -> None:
     signed_fact.verify(line, SiteWithdrawal, COORDINATOR_KEY.verifying_key)
 
 
+def certify_patients(hand: Hand) -> None:
+    certificate = PatientWithdrawal(
+        site=NORTH,
+        patients=1,
+        at=1,
+        dataset=Digest("d"),
+        erased=(),
+        runs=(RUN,),
+        ledger=LedgerHead(events=1, digest=Digest("0" * 64)),
+    )
+    line = signed_fact.sign(certificate, hand.signing("site's identity"))
+    signed_fact.verify(line, PatientWithdrawal, SITE_KEYS[NORTH].verifying_key)
+
+
 def charge(folder: Path, key: SigningKey) -> Path:
     path, spend = folder / "ledger/ledger.jsonl", Spend(noise_multiplier=4.0, sampling_rate=0.5, steps=2)
     officer = OFFICER_KEYS[NORTH].verifying_key.fingerprint
@@ -140,6 +154,7 @@ ATTEMPTS: dict[Action, Callable[[Hand], None]] = {
     "certify that a site left": certify_leave,
     "answer, charge the ledger": answer,
     "co-sign finished models": cosign,
+    "certify that patients left": certify_patients,
     "sign what a site allows": sign_terms,
     "begin another budget": reset,
     "check models and ledgers": check,

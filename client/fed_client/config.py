@@ -1,6 +1,6 @@
 """site.toml: who this hospital is, where its images are, and what it allows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +14,7 @@ from fed_client.images import ReportFlaw
 from fed_client.pacs.config import PacsTable
 from fed_client.policy import SitePolicy
 from fed_client.signed_policy import PolicyStatement, PolicyTerms, signature_file, verified_policy
+from fed_client.withdrawal.withdrawn import read_withdrawn
 from fed_common.config import ConfigTable, load_config
 from fed_common.names import SiteName, site_name
 from fed_common.signing import SigningKey, VerifyingKey, refuse_shared_key_file
@@ -127,6 +128,15 @@ class SiteConfig:
             TrustError: its file can't be used, or wants another passphrase.
         """
         return SigningKey.load(self.identity, passphrase=self.passphrase)
+
+    @property
+    def source_in_force(self) -> Source:
+        """Return the source without the patients who withdrew.
+
+        Raises:
+            TrustError: the list of them was altered, or a key can't be used.
+        """
+        return replace(self.source, withdrawn=read_withdrawn(self.state, self.signing_key.verifying_key))
 
     @property
     def policy(self) -> SitePolicy:

@@ -33,6 +33,7 @@ from fed_client.dataset.verification import (
 from fed_client.dataset.versions import Names, latest_version, list_versions, load_version
 from fed_client.opening import register_configured, site_keys
 from fed_client.pacs.command import pull_command
+from fed_client.withdrawal.command import withdraw_command
 from fed_common.errors import ConfigError, DataError, LedgerError
 from fed_common.files import exclusive
 from fed_common.ledger import refuse_older_than_witness
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 
 app.command("pull")(pull_command)
+app.command("withdraw")(withdraw_command)
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The site's configuration, site.toml.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
@@ -105,7 +107,7 @@ def verify(
     version = _chosen(settings, "")
     verify_stored(version, settings.task, keys)
     changes = compare_folder(version, settings.source.images, keys)
-    differs = differences(version, settings.source, settings.task)
+    differs = differences(version, settings.source_in_force, settings.task)
     if as_json:
         _print_json(
             {"version": version.name, "versions": num_versions, "configuration_differs_in": differs}

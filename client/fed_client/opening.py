@@ -120,7 +120,7 @@ def open_registered(config: SiteConfig, *, on_image: Progress | None = None) -> 
     version = latest_version(config.datasets, config.signing_key.verifying_key)
     if version is None:
         version = register_configured(config, on_image=on_image)
-    differs = differences(version, config.source, config.task)
+    differs = differences(version, config.source_in_force, config.task)
     if differs:
         raise DataError(
             f"data set {version.name} was registered with another {differs}; run `fed-client data add`"
@@ -138,7 +138,7 @@ def register_configured(
 ) -> Version:
     """Return the version that holds what is in the folder now; see `register`."""
     return register(
-        config.source,
+        config.source_in_force,
         task=config.task,
         keys=site_keys(config),
         folder=config.datasets,

@@ -2,67 +2,28 @@
 
 import json
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.client.dataset.folders import Folder, pixels_of
+from tests.client.data_site import CANARY, Site, make_site
+from tests.client.dataset.folders import pixels_of
 from tests.client.dicom_files import image_dataset, write
-from tests.client.site_files import write_site, write_tables
 from tests.fakes import RUN
-from typer.testing import CliRunner
 
 from fed_client.config import SiteConfig, load_site_config
-from fed_client.data_commands import app
 from fed_client.dataset.manifest import FIRST
 from fed_client.dataset.versions import list_versions, load_version
 from fed_client.opening import open_registered, site_keys
 from fed_client.policy_commands import sign_site_file
 from fed_common.accounting import Spend
-from fed_common.errors import ConfigError, DataError, FedError, LedgerError, MachineError, TrustError
-from fed_common.key_files import write_officer_keys
+from fed_common.errors import ConfigError, DataError, LedgerError, MachineError, TrustError
 from fed_common.ledger import LedgerSubject, PrivacyLedger
 from fed_common.names import Digest
-
-CANARY = "CANARY7341"
-POLICY: dict[str, object] = {"min_patients": 5}
-
-
-@dataclass
-class Site:
-    """A hospital with a site.toml, and 12 images whose names and patients must never show."""
-
-    root: Path
-    folder: Folder
-
-    @property
-    def config(self) -> Path:
-        return self.root / "site.toml"
-
-    def configure(self, **data: object) -> None:
-        write_tables(self.config, data=data, policy=POLICY)
-        sign_site_file(self.config, self.root / "officer/officer.key")
-
-    def run(self, *arguments: str) -> str:
-        """Run a command; what it raises for `main` to print is raised here."""
-        self.folder.labels.write_text("\n".join(self.folder.rows))
-        result = CliRunner().invoke(app, [*arguments, "--config", str(self.config)])
-        if isinstance(result.exception, FedError):
-            raise type(result.exception)(f"{result.exception}; it had printed: {result.output}")
-        assert result.exit_code == 0, result.output
-        return result.output
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    site = Site(root=tmp_path, folder=Folder(tmp_path))
-    write_officer_keys(tmp_path / "officer", passphrase=None)
-    write_site(tmp_path, size=16)
-    site.configure()
-    for number in range(12):
-        # Alphabetical, so that the number in the name is the number of the file.
-        site.folder.add(number, patient=f"{CANARY}-{number}", name=f"{CANARY}-{number:02}.dcm")
-    return site
+    return make_site(tmp_path)
 
 
 def test_what_is_added_can_be_shown_verified_and_compared(site: Site) -> None:

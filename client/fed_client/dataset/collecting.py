@@ -31,6 +31,7 @@ from fed_common.names import Digest
 from fed_common.task import Task
 
 UNUSED = "a report, and labels don't come from reports"
+WITHDRAWN = "the patient withdrew"
 EMPTY = "the file holds no image and no finding"
 
 
@@ -108,6 +109,8 @@ class Collector:
             defacing_attested=self._source.defacing_attested,
         )
         self._refuse_other_kinds(clean)
+        if clean.patient in self._source.withdrawn:
+            raise UnreadableImageError(WITHDRAWN)
         self._spool.append(stored(clean.grey_CHW).tobytes())
         self._rows.add(
             Digests(

@@ -10,7 +10,7 @@ from fed_client.dataset.sealing import VersionKey
 from fed_client.dataset.source import Source
 from fed_client.dataset.table import NAMED_BY, NamedBy, Table
 from fed_client.dataset.versions import Version
-from fed_client.deidentification import keyed_digest, normalise
+from fed_client.deidentification import Pseudonym, keyed_digest, normalise
 from fed_client.images import TextDetector
 from fed_common.names import Digest
 from fed_common.task import Task
@@ -26,6 +26,7 @@ class Known:
     # By the files' digests: where a row of each is, which says whose all pictures of the file are.
     place_of: Mapping[str, int]
     site_secret: bytes
+    withdrawn: frozenset[Pseudonym]
 
     def holds(self, file: Digest, listed_patient: ListedPatient) -> bool:
         """Tell whether all pictures of the file are there, under the patient that is listed now."""
@@ -33,6 +34,8 @@ class Known:
         if place is None:
             return False
         row = self.table.rows_N[place]
+        if whole_hex(row["patient"]) in self.withdrawn:
+            return False
         listed = normalise(listed_patient(Digest(whole_hex(row["origin"]))))
         named_by: NamedBy = NAMED_BY[row["named_by"]]
         match named_by:
@@ -60,7 +63,7 @@ def known_of(
     Raises:
         TrustError: it was altered.
     """
-    if last is None:
+    if last is None or last.erased:
         return None
     made = last.manifest
     as_today = (task.digest, detector, source.defacing_attested, source.file_is_patient, READER)
@@ -79,6 +82,7 @@ def known_of(
             if (name := whole_hex(digest)) in whole
         },
         site_secret=secret,
+        withdrawn=source.withdrawn,
     )
 
 

@@ -85,7 +85,8 @@ class Manifest:
     """One version of a data set.
 
     `contents` is the same for the same pictures, labels and sides, whoever registers them when; the
-    digests of the files are those of one encryption. `key` is wrapped by the site's secret.
+    digests of the files are those of one encryption. `key` is wrapped by the site's secret. `withdrawn` is
+    how many patients had withdrawn.
     """
 
     dataset: str
@@ -100,6 +101,7 @@ class Manifest:
     file_is_patient: bool
     accept_reports: tuple[ReportFlaw, ...]
     defacing_attested: bool
+    withdrawn: int
     detector: TextDetector
     files: int
     sides: tuple[SideCount, ...]

@@ -22,6 +22,7 @@ from fed_client.dataset.source import OpenReader, Progress, SiteKeys, Source, re
 from fed_client.dataset.versions import Version, latest_version, load_version, new_version
 from fed_client.dataset.writing import write_version
 from fed_client.images import TextDetector
+from fed_common.errors import TrustError
 from fed_common.files import exclusive
 from fed_common.task import Task
 
@@ -47,6 +48,10 @@ def register(  # noqa: PLR0913 (a source, and what a site decides)
     """
     with exclusive(folder, owner="registration"):
         last = latest_version(folder, keys.identity.verifying_key)
+        if last is not None and last.manifest.withdrawn > len(source.withdrawn):
+            raise TrustError(
+                f"the list of who withdrew is lost, or older than {last.name}; restore it from backup"
+            )
         number = 1 if last is None else last.manifest.version + 1
         with open_reader(task.recipe) as reader, spool_of(folder, task) as spool:
             labels = Labels.load(source.labels_from, source.labels, task, keys.secret)
@@ -83,6 +88,7 @@ def differences(version: Version, source: Source, task: Task) -> str:
         ("file_is_patient", made.file_is_patient, source.file_is_patient),
         ("accept_reports", made.accept_reports, source.accept_reports),
         ("defacing_attested", made.defacing_attested, source.defacing_attested),
+        ("number of patients who withdrew", made.withdrawn, len(source.withdrawn)),
     )
     return ", ".join(name for name, then, now in asked if then != now)
 
@@ -93,7 +99,8 @@ def _is_as(
     """Tell whether a version of the draft would say what the last one says."""
     made = last.manifest
     return (
-        not differences(last, source, task)
+        not last.erased
+        and not differences(last, source, task)
         and (made.reader, made.detector) == (READER, detector)
         and made.contents == draft.contents(task)
         and last.names(last.key(keys.secret)) == draft.names

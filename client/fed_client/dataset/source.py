@@ -8,6 +8,7 @@ from typing import Protocol
 
 from fed_client.dataset.manifest import LabelSource
 from fed_client.dataset.split import Fractions
+from fed_client.deidentification import Pseudonym
 from fed_client.images import ReportFlaw, TextDetector
 from fed_client.reading.pool import Outcome, ReaderPool, usable_cores
 from fed_common.signing import SigningKey
@@ -39,7 +40,8 @@ class Source:
 
     `labels` is the list of labels; nothing is looked for there if `labels_from` says otherwise. A file for
     which nobody is named is refused, unless `file_is_patient`: then it is a patient of its own. Of
-    reports with flaws only those are used whose flaws are all in `accept_reports`.
+    reports with flaws only those are used whose flaws are all in `accept_reports`. Of patients in `withdrawn`
+    nothing is taken.
     """
 
     images: Path
@@ -49,6 +51,7 @@ class Source:
     file_is_patient: bool = False
     accept_reports: tuple[ReportFlaw, ...] = ()
     defacing_attested: bool = False
+    withdrawn: frozenset[Pseudonym] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -26,6 +26,7 @@ from fed_common.signing import VerifyingKey
 from fed_common.task import Task
 
 MANIFEST = "manifest.json"
+CONTENTS: tuple[SealedFile, ...] = ("images", "names", "table")
 _NAME = re.compile(r"v(\d{4,6})")
 
 
@@ -65,6 +66,11 @@ class Version:
     def digest(self) -> Digest:
         """Return the data set's digest: that of its manifest."""
         return canonical.digest(self.manifest)
+
+    @property
+    def erased(self) -> bool:
+        """Tell whether its pictures were deleted, because somebody in it withdrew."""
+        return not (self.path / "table").exists()
 
     def key(self, site_secret: bytes) -> VersionKey:
         """Return the key of the files.

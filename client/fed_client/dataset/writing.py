@@ -52,6 +52,7 @@ def write_version(  # noqa: PLR0913 (a draft, and five things that the manifest 
         file_is_patient=source.file_is_patient,
         accept_reports=source.accept_reports,
         defacing_attested=source.defacing_attested,
+        withdrawn=len(source.withdrawn),
         detector=detector,
         files=len(draft.names.files),
         sides=counting.side_counts(draft.table.rows_N, task),

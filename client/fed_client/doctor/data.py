@@ -48,7 +48,7 @@ def examine(config: SiteConfig, *, on_image: Progress | None = None) -> Examined
         with TemporaryDirectory() as folder:
             # A folder of one patient is worth a report, too.
             trial = register(
-                config.source,
+                config.source_in_force,
                 task=config.task,
                 keys=keys,
                 folder=Path(folder),
@@ -71,7 +71,7 @@ def examine(config: SiteConfig, *, on_image: Progress | None = None) -> Examined
 
 
 def _registered(version: Version, config: SiteConfig) -> Check:
-    differs = differences(version, config.source, config.task)
+    differs = differences(version, config.source_in_force, config.task)
     if differs:
         return Check(
             subject="data set",

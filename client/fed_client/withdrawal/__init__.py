@@ -1,0 +1,1 @@
+"""A patient leaves: their pictures go, nobody trains on them again, and what was spent stays spent."""

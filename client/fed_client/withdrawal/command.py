@@ -1,0 +1,120 @@
+"""`fed-client data withdraw`: patients withdraw their consent.
+
+It is done in this order; whatever fails, the daemon refuses to start until it is finished:
+
+1. no daemon runs, and the ledger is whole;
+2. every patient is found in a version, or withdrew before: a typing error must not pass for a withdrawal;
+3. the list of who withdrew is written;
+4. a new version is registered without them;
+5. the pictures of all versions with them are deleted, even if 4 failed;
+6. the certificate is signed.
+
+A PatientID is asked for, not given on the command line, which others on the machine can read.
+"""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fed_client.config import SiteConfig, load_site_config
+from fed_client.dataset import SiteKeys
+from fed_client.dataset.versions import list_versions, load_version
+from fed_client.deidentification import Pseudonym, keyed_digest, normalise
+from fed_client.opening import register_configured, site_keys
+from fed_client.withdrawal.erasing import erase, patients_of, versions_holding
+from fed_client.withdrawal.withdrawn import note_withdrawn, read_withdrawn
+from fed_common import signed_fact
+from fed_common.errors import ConfigError, DataError, LedgerError
+from fed_common.files import exclusive, write_atomically
+from fed_common.ledger import refuse_older_than_witness
+from fed_common.ledger_record import LedgerRecord
+from fed_common.withdrawal import PatientWithdrawal
+
+
+def withdraw_command(
+    out: Annotated[Path, typer.Option(help="A new file for the signed certificate; it names nobody.")],
+    patients: Annotated[
+        Path | None, typer.Option(help="A file of PatientIDs, one a line, instead of being asked for one.")
+    ] = None,
+    issuer: Annotated[
+        str, typer.Option(help="Who issued the IDs, where the files' headers say so (IssuerOfPatientID).")
+    ] = "",
+    config: Annotated[Path, typer.Option("--config", help="The site's configuration, site.toml.")] = Path(
+        "site.toml"
+    ),
+) -> None:
+    """Take patients out: a new version without them, older ones erased; not while the daemon runs.
+
+    What was spent stays spent, and models that have learnt from them are named in the certificate.
+    """
+    settings = load_site_config(config)
+    if out.exists():
+        raise ConfigError(f"{out}: is there already")
+    ids = _read(patients) if patients else [typer.prompt("PatientID", hide_input=True)]
+    keys = site_keys(settings)
+    withdrawing = [_pseudonyms(patient_id, issuer, keys.secret) for patient_id in ids]
+    with exclusive(settings.ledger.parent, owner="fed-client"):  # 1
+        certificate = _withdraw(settings, withdrawing, keys)
+    write_atomically(out, signed_fact.sign(certificate, keys.identity) + b"\n")
+    typer.echo(f"{len(ids)} patients withdrew; {len(certificate.erased)} versions are erased; {out}")
+    for run in certificate.runs:
+        typer.echo(f"{run} has learnt from them")
+
+
+def _withdraw(
+    settings: SiteConfig, withdrawing: list[frozenset[Pseudonym]], keys: SiteKeys
+) -> PatientWithdrawal:
+    key = keys.identity.verifying_key
+    record = LedgerRecord.read(settings.ledger, key)
+    refuse_older_than_witness(record, settings.witness)
+    if record.fragment:
+        raise LedgerError("the ledger's last line is torn; `fed-client start` mends it")
+    everybody = frozenset[Pseudonym]().union(*withdrawing)
+    held = list(versions_holding(everybody, settings.datasets, key=key, site_secret=keys.secret))
+    known = read_withdrawn(settings.state, key).union(*(patients_of(v, keys.secret) for v in held))
+    missing = sum(not pseudonyms & known for pseudonyms in withdrawing)
+    if missing:  # 2
+        raise DataError(
+            f"{missing} of {len(withdrawing)} patients have no picture here; nothing was changed. "
+            "Is the ID right, and its --issuer?"
+        )
+    note_withdrawn(settings.state, everybody & known, keys.identity)  # 3
+    try:
+        version = register_configured(settings)  # 4
+    finally:
+        for old in held:  # 5
+            erase(old)
+    # Of versions that were erased before, nobody knows any more who was in them.
+    versions = (load_version(settings.datasets, n, key) for n in list_versions(settings.datasets))
+    erased = tuple(old.digest for old in versions if old.erased)
+    return PatientWithdrawal(
+        site=settings.name,
+        patients=len(withdrawing),
+        at=int(time.time()),
+        dataset=version.digest,
+        erased=erased,
+        runs=tuple(dict.fromkeys(event.run for event in record.events if event.dataset in erased)),
+        ledger=record.head,
+    )
+
+
+def _pseudonyms(patient_id: str, issuer: str, secret: bytes) -> frozenset[Pseudonym]:
+    """Return the pseudonyms that one patient may have, as `deidentify` makes them."""
+    named = normalise(patient_id)
+    if not named:
+        raise ConfigError("a PatientID must not be empty")
+    issuers = {"", normalise(issuer)}
+    return frozenset(Pseudonym(keyed_digest(secret, "patient", named, who)) for who in issuers)
+
+
+def _read(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: can't be read as text") from error
+    ids = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not ids:
+        raise ConfigError(f"{path}: names nobody")
+    return ids

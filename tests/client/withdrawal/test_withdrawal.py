@@ -1,0 +1,182 @@
+"""A patient who withdrew is in no version any more, nor in one to come; what was spent stays spent."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from tests.client.data_site import CANARY, Site, make_site
+from tests.client.dataset.folders import KEYS, Folder, reasons_of
+from tests.fakes import RUN, new_key
+
+from fed_client.config import SiteConfig, load_site_config
+from fed_client.dataset import Version
+from fed_client.dataset.copying import listed_pseudonym
+from fed_client.dataset.versions import list_versions, load_version
+from fed_client.deidentification import Pseudonym
+from fed_client.opening import open_registered, site_keys
+from fed_client.withdrawal.erasing import patients_of
+from fed_client.withdrawal.withdrawn import note_withdrawn, read_withdrawn
+from fed_common import signed_fact
+from fed_common.accounting import Spend
+from fed_common.errors import ConfigError, DataError, MachineError, TrustError
+from fed_common.files import exclusive
+from fed_common.ledger import LedgerSubject, PrivacyLedger
+from fed_common.ledger_record import LedgerRecord
+from fed_common.names import Digest
+from fed_common.withdrawal import PatientWithdrawal
+
+SPEND = Spend(noise_multiplier=4.0, sampling_rate=0.5, steps=2)
+
+
+def pseudonym(patient_id: str, secret: bytes = KEYS.secret) -> Pseudonym:
+    return Pseudonym(listed_pseudonym(patient_id, secret))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    folder = Folder(tmp_path)
+    for number in range(8):
+        folder.add(number, patient=f"P{number // 2}")
+    return folder
+
+
+def test_a_patient_who_withdrew_is_left_out_and_counted(folder: Folder) -> None:
+    first = folder.register()
+    folder.allowed = {"withdrawn": frozenset({pseudonym("p1")})}  # however the ID is spelt
+    second = folder.register()
+    assert (first.manifest.patients, second.manifest.patients) == (4, 3)
+    assert (second.manifest.withdrawn, reasons_of(second)) == (1, {"the patient withdrew": 2})
+    assert patients_of(first, KEYS.secret) - patients_of(second, KEYS.secret) == {pseudonym("P1")}
+    assert len(folder.reader.paths) == 2  # all others are copied
+    folder.add(20, patient="P1")
+    assert folder.register().manifest.patients == 3
+
+
+def test_a_list_that_is_lost_registers_nothing(folder: Folder) -> None:
+    folder.allowed = {"withdrawn": frozenset({pseudonym("P1")})}
+    folder.register()
+    folder.allowed = {}
+    with pytest.raises(TrustError, match="the list of who withdrew is lost"):
+        folder.register()
+    assert list_versions(folder.datasets) == [1]
+
+
+def test_the_list_is_a_chain_of_this_site_s_lines(tmp_path: Path) -> None:
+    key, ada, bob = new_key(), pseudonym("ada"), pseudonym("bob")
+    assert read_withdrawn(tmp_path, key.verifying_key) == frozenset()
+    note_withdrawn(tmp_path, [ada], key)
+    note_withdrawn(tmp_path, [ada, bob], key)
+    path = tmp_path / "withdrawn.jsonl"
+    assert read_withdrawn(tmp_path, key.verifying_key) == {ada, bob}
+    assert (path.stat().st_mode & 0o777, path.read_bytes().count(b"\n")) == (0o600, 2)
+
+    first, second = path.read_bytes().splitlines(keepends=True)
+    for damaged in (second, second + first, first + first, first + second.replace(b'"seq":1', b'"seq":2')):
+        path.write_bytes(damaged)
+        with pytest.raises(TrustError, match="the list of who withdrew, line"):
+            read_withdrawn(tmp_path, key.verifying_key)
+    path.write_bytes(first + second)
+    with pytest.raises(TrustError, match="not this site's"):
+        read_withdrawn(tmp_path, new_key().verifying_key)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return make_site(tmp_path)
+
+
+def versions_of(settings: SiteConfig) -> list[Version]:
+    key = site_keys(settings).identity.verifying_key
+    return [load_version(settings.datasets, n, key) for n in list_versions(settings.datasets)]
+
+
+def charge(settings: SiteConfig, dataset: Digest) -> None:
+    subject = LedgerSubject(
+        site=settings.name,
+        dataset=dataset,
+        unit="patient",
+        officer=Digest("o"),
+        policy=settings.policy.digest,
+    )
+    with PrivacyLedger.held(
+        settings.ledger,
+        witness=settings.witness,
+        key=site_keys(settings).identity,
+        subject=subject,
+        costliest=settings.policy.costliest_round(),
+    ) as ledger:
+        ledger.charge(RUN, 1, "train", SPEND)
+
+
+def certificate_in(path: Path, settings: SiteConfig) -> PatientWithdrawal:
+    key = site_keys(settings).identity.verifying_key
+    return signed_fact.verify(path.read_bytes().removesuffix(b"\n"), PatientWithdrawal, key)
+
+
+def all_bytes(paths: Iterable[Path]) -> bytes:
+    return b"".join(path.read_bytes() for path in paths if path.is_file())
+
+
+def test_a_patient_withdraws(site: Site) -> None:
+    settings, out = load_site_config(site.config), site.root / "certificate"
+    site.folder.add(12, patient=f"{CANARY}-3", name="issued.dcm", IssuerOfPatientID="Ward")
+    site.run("add")
+    (first,) = versions_of(settings)
+    charge(settings, first.digest)
+    told = site.run("withdraw", "--out", str(out), "--issuer", "ward", typed=f"{CANARY}-3\n")
+
+    old, new = versions_of(settings)
+    assert (old.erased, new.erased, new.manifest.patients) == (True, False, 11)
+    assert sorted(path.name for path in old.path.iterdir()) == ["manifest.json"]
+    certificate = certificate_in(out, settings)
+    assert (certificate.patients, certificate.runs) == (1, (RUN,))
+    assert (certificate.dataset, certificate.erased) == (new.digest, (old.digest,))
+    assert f"{RUN} has learnt from them" in told and CANARY not in told
+    assert CANARY.encode() not in all_bytes(settings.state.rglob("*")) + out.read_bytes()
+
+    record = LedgerRecord.read(settings.ledger, site_keys(settings).identity.verifying_key)
+    assert record.spends == (SPEND,)  # what was spent stays spent
+    version, _ = open_registered(settings)
+    assert version.digest == new.digest
+    assert "nothing has changed" in site.run("add")
+    site.run("verify")
+    site.folder.add(13, patient=f"{CANARY}-3", name="again.dcm")
+    site.run("add")
+    assert versions_of(settings)[-1].manifest.patients == 11
+
+
+def test_a_typing_error_is_no_withdrawal(site: Site) -> None:
+    settings, out = load_site_config(site.config), site.root / "certificate"
+    site.folder.add(12, patient="7", name="issued.dcm", IssuerOfPatientID="Ward")
+    site.run("add")
+    (site.root / "ids").write_text(f"{CANARY}-3\n7\n")  # the same ID of another issuer is another person
+    with pytest.raises(DataError, match="1 of 2 patients have no picture here; nothing was changed"):
+        site.run("withdraw", "--out", str(out), "--patients", str(site.root / "ids"))
+    assert not out.exists() and not (settings.state / "withdrawn.jsonl").exists()
+    assert [version.erased for version in versions_of(settings)] == [False]
+
+    with pytest.raises(ConfigError, match="must not be empty"):
+        site.run("withdraw", "--out", str(out), typed=" \n")
+    (site.root / "ids").write_text("\n")
+    with pytest.raises(ConfigError, match="names nobody"):
+        site.run("withdraw", "--out", str(out), "--patients", str(site.root / "ids"))
+    with exclusive(settings.ledger.parent, owner="test"), pytest.raises(MachineError, match="is running"):
+        site.run("withdraw", "--out", str(out), typed=f"{CANARY}-3\n")
+
+
+def test_too_few_who_stay_are_erased_too_and_the_site_does_not_start(site: Site) -> None:
+    """Consent ends whether or not what is left is enough to learn from."""
+    settings, out = load_site_config(site.config), site.root / "certificate"
+    site.run("add")
+    (site.root / "ids").write_text("".join(f"{CANARY}-{number}\n" for number in range(9)))
+    with pytest.raises(DataError):
+        site.run("withdraw", "--out", str(out), "--patients", str(site.root / "ids"))
+    assert [version.erased for version in versions_of(settings)] == [True]
+    with pytest.raises(DataError, match="number of patients who withdrew; run `fed-client data add`"):
+        open_registered(settings)
+
+    for number in range(12, 20):
+        site.folder.add(number, name=f"new-{number}.dcm")
+    site.run("withdraw", "--out", str(out), "--patients", str(site.root / "ids"))  # finishes what was begun
+    version, _ = open_registered(settings)
+    assert (version.manifest.patients, certificate_in(out, settings).patients) == (11, 9)
