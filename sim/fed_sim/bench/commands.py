@@ -179,8 +179,14 @@ def _mask_table(rows: list[MaskRow], parameters: int) -> Table:
 
 
 def _aggregation_table(rows: list[AggregationRow], parameters: int) -> Table:
-    table = Table(title=f"{parameters:,} parameters on one core: ms, and MB allocated in a round")
-    for heading in ("", "sites", "ours", "memory's limit", "Flower", "MB", "ratio", "target", ""):
+    table = Table(
+        title=f"{parameters:,} parameters on one core: ms of a round, and MB allocated in it",
+        caption="limit: the memory's; the ratio is to it, or where there is none, to Flower",
+        box=None,
+        padding=(0, 1),
+        pad_edge=False,
+    )
+    for heading in ("", "sites", "ours", "limit", "Flower", "MB", "ratio", "target", ""):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for row in rows:
         bound = "<=" if row.limit_ms is not None else ">="
