@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fed_common import canonical
-from fed_common.checkpoint import load_manifest
+from fed_common.checkpoint import folder_name, load_manifest
 from fed_common.names import Digest
 from fed_common.signing import VerifyingKey
 
@@ -28,5 +28,5 @@ class Lineage:
 
     def _digest(self, number: int) -> Digest:
         if number not in self._known:
-            self._known[number] = canonical.digest(load_manifest(self.folder / f"{number:04d}", self.key))
+            self._known[number] = canonical.digest(load_manifest(self.folder / folder_name(number), self.key))
         return self._known[number]

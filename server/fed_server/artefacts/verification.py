@@ -68,7 +68,7 @@ def verify_run(
 
 def _loaded(folder: RunFolder, number: int, spec: ModelSpec, key: VerifyingKey) -> Checkpoint:
     """Steps 1 and 2, of one round."""
-    path = folder.checkpoints / f"{number:04d}"
+    path = folder.checkpoint(number)
     try:
         checkpoint = checkpoints.load(path, spec, key)
         checkpoints.load_iterate(path, checkpoint, spec)

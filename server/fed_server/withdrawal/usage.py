@@ -55,4 +55,4 @@ def _use(site: SiteName, folder: RunFolder, manifest: Manifest) -> Use:
     if begun_from is not None and site in begun_from.sites:
         return Use(model=model, before=None, begun_from=begun_from.run)
     fresh = model.first == 1 and begun_from is None
-    return Use(model=model, before=None if fresh else folder.checkpoints / f"{model.first - 1:04d}")
+    return Use(model=model, before=None if fresh else folder.checkpoint(model.first - 1))
