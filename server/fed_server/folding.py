@@ -1,4 +1,7 @@
-"""Compiled loops that go through whole updates once, at the speed of the memory they are read from."""
+"""Compiled loops that go through whole updates once, at the speed of the memory they are read from.
+
+Compiled code doesn't look where an array ends: each loop first holds the lengths against each other.
+"""
 
 # Shape letters: P parameters, R rows of them, N rows that count, B coordinates of a block.
 
@@ -13,8 +16,15 @@ _compiled = numba.njit(nogil=True, error_model="numpy")
 
 
 @_compiled  # type: ignore[untyped-decorator]
+def _refuse_other_length(expected: int, found: int) -> None:
+    if expected != found:
+        raise ValueError("vectors of different lengths can't be folded")
+
+
+@_compiled  # type: ignore[untyped-decorator]
 def add_weighted(sum_P: NDArray[np.int64], values_P: NDArray[np.int64], weight: int) -> None:
     """Add `weight` times the values to the sum."""
+    _refuse_other_length(sum_P.size, values_P.size)
     for place in range(sum_P.size):
         sum_P[place] += weight * values_P[place]
 
@@ -22,6 +32,7 @@ def add_weighted(sum_P: NDArray[np.int64], values_P: NDArray[np.int64], weight: 
 @_compiled  # type: ignore[untyped-decorator]
 def write_floats(values_P: NDArray[np.int64], step: float, floats_P: NDArray[np.float32]) -> None:
     """Write what integers in multiples of `step` stand for."""
+    _refuse_other_length(floats_P.size, values_P.size)
     for place in range(values_P.size):
         floats_P[place] = values_P[place] * step
 
@@ -37,6 +48,8 @@ def write_weighted_sum(
 
     Rows are taken in pairs, so that the block is gone through half as often.
     """
+    _refuse_other_length(sum_P.size, rows_RP.shape[1])
+    _refuse_other_length(counted_N.size, factors_N.size)
     pairs = counted_N.size // 2
     for start in range(0, sum_P.size, _BLOCK):
         sum_B = sum_P[start : start + _BLOCK]

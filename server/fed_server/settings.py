@@ -68,7 +68,7 @@ class AggregationTable(ConfigTable):
 
     @property
     def num_dishonest(self) -> int:
-        """Return how many dishonest sites a robust rule must stand, one unless more are named."""
+        """Return how many dishonest sites a robust rule must withstand, one unless more are named."""
         return self.dishonest or 1
 
     @property

@@ -1,4 +1,4 @@
-"""Two of seven hospitals attack: the mean falls to every attack, a robust rule to none that it stands."""
+"""Two of seven hospitals attack: the mean falls to every attack, which the robust rules withstand."""
 
 from functools import cache
 

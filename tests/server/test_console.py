@@ -24,8 +24,17 @@ from tests.server.journal_samples import (
 )
 
 from fed_common.errors import MachineError
+from fed_common.vote import Rollback
 from fed_server.console import ConsoleObserver, JsonObserver
-from fed_server.journal import Journal, PhaseAsked, RunEvent, RunResumed, SiteAnswered, SumAbandoned
+from fed_server.journal import (
+    CandidateDropped,
+    Journal,
+    PhaseAsked,
+    RunEvent,
+    RunResumed,
+    SiteAnswered,
+    SumAbandoned,
+)
 
 
 def shown(events: Iterable[RunEvent], *, past: Sequence[RunEvent] = (), terminal: bool = False) -> str:
@@ -43,6 +52,13 @@ def test_a_log_file_holds_only_whole_plain_lines() -> None:
     assert log.endswith("finished: 12 rounds published\n")
     assert all(line.isprintable() and line == line.rstrip() for line in log.splitlines())
     assert len(re.findall(r"^round \d+/12 ", log, re.MULTILINE)) == 12
+
+
+def test_a_rollback_is_told_with_its_reason() -> None:
+    rollback = Rollback(to=3, worse=(HARBOUR, HILLSIDE))
+    assert shown([CandidateDropped(round=6, rollback=rollback, federated=())]) == (
+        "round 6: rolled back to round 3, at harbour, hillside its AUC was lower than after round 3\n"
+    )
 
 
 def test_the_header_tells_what_runs() -> None:

@@ -6,7 +6,7 @@ They are held as float32, the precision of the model: so many updates take the m
 # Shape letters: P parameters, R sites of the cohort, N of them that count.
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,20 +39,16 @@ class HeldUpdates:
 Combine = Callable[[HeldUpdates], NDArray[np.float32]]
 
 
-@dataclass(eq=False)
 class OpenHeldUpdates:
     """One round of a robust rule: gathers the updates, then lets `combine` make one of them."""
 
-    plan: RoundPlan
-    num_parameters: int
-    combine: Combine
-    _filled: set[int] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self._sites = sorted(self.plan.cohort, key=lambda site: site.name)
+    def __init__(self, plan: RoundPlan, num_parameters: int, combine: Combine) -> None:
+        self._combine = combine
+        self._sites = sorted(plan.cohort, key=lambda site: site.name)
         self._row_of = {site.name: row for row, site in enumerate(self._sites)}
+        self._filled: set[int] = set()
         # Memory is taken by the rows that are filled, not by those of sites that never answer.
-        self._rows_RP = np.empty((len(self._sites), self.num_parameters), dtype=np.float32)
+        self._rows_RP = np.empty((len(self._sites), num_parameters), dtype=np.float32)
 
     def fold(self, contribution: Contribution) -> None:
         """Keep what one site contributed."""
@@ -63,7 +59,7 @@ class OpenHeldUpdates:
     def close(self) -> NDArray[np.float32]:
         """Return the one update that the rule makes of all."""
         counted = sorted(self._filled)
-        return self.combine(
+        return self._combine(
             HeldUpdates(
                 rows_RP=self._rows_RP,
                 counted_N=np.array(counted),

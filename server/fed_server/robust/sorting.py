@@ -29,6 +29,8 @@ def write_middle_means(
 
     The comparators must put these places right (`network.comparators`).
     """
+    if rows_RP.shape[1] != means_P.size:  # compiled code doesn't look where an array ends
+        raise ValueError("rows and means must have the same length")
     first, end = middle
     num_lines = counted_N.size
     block_LB = np.zeros((num_lines + 2, _BLOCK), dtype=np.float32)

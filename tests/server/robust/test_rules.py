@@ -1,15 +1,20 @@
 """Each rule gives what its formula gives in numpy, in whatever order the sites answer."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.stats
 from tests.server.robust.cohorts import combined, contribution, names_of, plan_for
 
 from fed_common import fixedpoint
+from fed_server.folding import add_weighted, write_floats, write_weighted_sum
 from fed_server.robust.choice import rule_of
 from fed_server.robust.coordinates import Median, TrimmedMean
 from fed_server.robust.krum import Krum
+from fed_server.robust.network import comparators
 from fed_server.robust.norm_bounded import NormBoundedMean
+from fed_server.robust.sorting import write_middle_means
 from fed_server.settings import AggregationTable
 
 RNG = np.random.default_rng(0)
@@ -73,6 +78,37 @@ def test_only_those_who_answered_count(name: str) -> None:
     for site in names_of(9)[2:8]:
         opened.fold(contribution(site, fixedpoint.to_fixed(np.full(50, 0.25))))
     np.testing.assert_allclose(opened.close(), 0.25, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ROBUST)
+def test_beside_the_updates_a_rule_takes_memory_for_its_result_and_some_blocks(name: str) -> None:
+    parameters = 500_000
+    rule = rule_of(AggregationTable.model_validate({"rule": name}), parameters)
+    combined(rule, RNG.normal(size=(9, parameters)))  # compiles, which takes memory, too
+    opened = rule.open(plan_for([100] * 9))
+    for site in names_of(9):
+        opened.fold(contribution(site, RNG.integers(-(2**30), 2**30, parameters)))
+    tracemalloc.start()
+    result = opened.close()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < result.nbytes + 3_000_000  # all nine have 18,000,000
+
+
+def test_vectors_of_other_lengths_are_refused_before_a_compiled_loop_leaves_its_memory() -> None:
+    sum_P, row_P, rows_RP = np.zeros(9, np.int64), np.zeros(9, np.float32), np.zeros((2, 8), np.float32)
+    both_N = np.arange(2)
+    with pytest.raises(ValueError, match="different lengths"):
+        add_weighted(sum_P, np.ones(8, np.int64), 1)
+    with pytest.raises(ValueError, match="different lengths"):
+        write_floats(np.ones(10, np.int64), 1.0, row_P)
+    with pytest.raises(ValueError, match="different lengths"):
+        write_weighted_sum(rows_RP, both_N, np.ones(2, np.float32), row_P)
+    with pytest.raises(ValueError, match="different lengths"):
+        write_weighted_sum(rows_RP, both_N, np.ones(1, np.float32), row_P[:8])
+    with pytest.raises(ValueError, match="same length"):
+        write_middle_means(rows_RP, both_N, comparators(2, range(2)), (0, 2), row_P)
+    assert not sum_P.any() and not row_P.any()
 
 
 @pytest.mark.parametrize("name", ["median", "trimmed-mean", "krum", "multi-krum"])
