@@ -14,6 +14,7 @@ from fed_common.artefacts.participation import SiteRounds
 from fed_common.artefacts.root import ModelRoot, SiteKey
 from fed_common.artefacts.statement import encode_statement
 from fed_common.audit import Release
+from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.checkpoint import (
     FIRST,
     MANIFEST_FILE,
@@ -53,6 +54,7 @@ MANIFEST = Manifest(
     trained=tuple(SiteRounds(site=site, rounds=9, first=1, last=9) for site in sorted(SITES)),
     test=None,
     previous=FIRST,
+    log=EMPTY_LOG,
 )
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fed_client.policy import PolicyRefusal
+from fed_client.site_log import SiteLog
 from fed_common import canonical, signed_fact
 from fed_common.artefacts.cosigning import CosignAnswer, open_request
 from fed_common.artefacts.envelope import Signature
@@ -60,6 +61,7 @@ class Cosigner:
     coordinator: VerifyingKey
     task: Task
     memory: Path
+    log: SiteLog
 
     def remember(self, plan: RoundPlan) -> None:
         """Keep which model a plan has this site evaluate; must come before the answer is sent.
@@ -80,7 +82,8 @@ class Cosigner:
             TrustError: the request isn't the coordinator's, or is too old.
             MalformedMessageError: it is none.
         """
-        statement = open_request(message, self.coordinator).statement.encode()
+        with self.log.tracing_strangers():
+            statement = open_request(message, self.coordinator).statement.encode()
         signature, refusal = None, None
         try:
             run = self._check(statement, record, state)
@@ -89,6 +92,7 @@ class Cosigner:
         except PolicyRefusal as refused:
             logger.warning("the finished model is not co-signed: %s", refused)
             refusal = Refusal(code=refused.code, detail=refused.detail)
+        self.log.cosigned(digest_of(statement), given=refusal is None)
         answer = CosignAnswer(
             site=self.site, statement=digest_of(statement), signature=signature, refusal=refusal
         )

@@ -44,7 +44,6 @@ from fed_client.training import clip_update, train_privately
 from fed_common import fixedpoint
 from fed_common.accounting import Accountant, Spend
 from fed_common.artefacts.cosigning import is_cosign_request
-from fed_common.errors import MalformedMessageError
 from fed_common.layout import layout_of, load_flat, num_parameters
 from fed_common.ledger import PrivacyLedger
 from fed_common.ledger_record import LedgerRecord
@@ -113,6 +112,7 @@ class Site:
             coordinator=self.identity.coordinator,
             task=self.task,
             memory=self.answers.folder / "evaluated.json",
+            log=self.log,
         )
         self._stopping = threading.Event()
         self._one_at_a_time = threading.Lock()
@@ -147,14 +147,12 @@ class Site:
                 if (given := self._remembered(plan)) is not None:
                     logger.info("round %d %s: asked again, the same bytes are sent", plan.round, plan.phase)
                     return given
-                return self._work(plan, own, parameters)
+                with self.log.tracing_strangers():
+                    return self._work(plan, own, parameters)
             except PolicyRefusal as refusal:
                 logger.warning("round %d %s: %s", plan.round, plan.phase, refusal)
                 self.log.refused(plan, refusal.code)
                 return self._seal(plan, b"", Refusal(code=refusal.code, detail=refusal.detail))
-            except MalformedMessageError:
-                self.log.malformed()
-                raise
 
     def _answer_step(self, message: bytes) -> bytes:
         """Return the sealed answer to a step of a masked round, of a plan that this site has trained for."""

@@ -1,9 +1,18 @@
 """What a site writes into its audit log about the coordinator's messages, and how it opens them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from fed_common.audit_log.facts import MessageRefused, PlanAccepted, PlanAnswered, PlanRefused
+from fed_common.audit_log.facts import (
+    CosignatureGiven,
+    CosignatureRefused,
+    MessageRefused,
+    PlanAccepted,
+    PlanAnswered,
+    PlanRefused,
+)
 from fed_common.audit_log.head import LogHead
 from fed_common.audit_log.log import AuditLog
 from fed_common.errors import MalformedMessageError, TrustError
@@ -33,14 +42,8 @@ class SiteLog:
             TrustError: it isn't the coordinator's, or is too old.
             MalformedMessageError: it is no message of that kind.
         """
-        try:
+        with self.tracing_strangers():
             statement, body = unseal(message, kind, coordinator)
-        except MalformedMessageError:
-            self.malformed()
-            raise
-        except TrustError:
-            self.log.write(self.site, MessageRefused(code="untrusted"))
-            raise
         try:
             refuse_expired(statement)
         except TrustError:
@@ -48,9 +51,17 @@ class SiteLog:
             raise
         return statement, body
 
-    def malformed(self) -> None:
-        """Write that what came isn't what its header says."""
-        self.log.write(self.site, MessageRefused(code="malformed"))
+    @contextmanager
+    def tracing_strangers(self) -> Iterator[None]:
+        """Write down, and raise on, that what came isn't the coordinator's, or isn't what it says."""
+        try:
+            yield
+        except MalformedMessageError:
+            self.log.write(self.site, MessageRefused(code="malformed"))
+            raise
+        except TrustError:
+            self.log.write(self.site, MessageRefused(code="untrusted"))
+            raise
 
     def accepted(self, statement: PlanStatement) -> None:
         """Write that a plan was accepted, and which head of its log the coordinator signed with it."""
@@ -66,6 +77,11 @@ class SiteLog:
             run=plan.run, round=plan.round, phase=plan.phase, plan=plan.digest, body=body, ledger=ledger
         )
         self.log.write(self.site, fact)
+
+    def cosigned(self, statement: Digest, *, given: bool) -> None:
+        """Write that the model of a finished run was co-signed, or wasn't."""
+        kind = CosignatureGiven if given else CosignatureRefused
+        self.log.write(self.site, kind(statement=statement))
 
     def refused(self, plan: RoundPlan, code: RefusalCode) -> None:
         """Write that a plan, or a step of its masked round, was refused."""

@@ -29,6 +29,11 @@ class CoordinatorLog:
                 case SiteHeadSeen(site=site, head=head):
                     self._heads.setdefault(site, {})[head.size] = head
 
+    @property
+    def head(self) -> LogHead:
+        """Return how far the log has come."""
+        return self._log.head()
+
     def asked(self, plan: RoundPlan) -> LogHead:
         """Write that a plan is asked, and return the head that goes out with it."""
         fact = PlanAsked(
@@ -39,7 +44,7 @@ class CoordinatorLog:
             parameters=plan.parameters,
         )
         self._log.write("coordinator", fact)
-        return self._log.head()
+        return self.head
 
     def seen(self, site: SiteName, head: LogHead) -> None:
         """Write which head a site has signed; one that is sent again isn't new."""

@@ -18,6 +18,7 @@ DoorCode = Literal[
     "no-certificate",
     "certificate-refused",
     "node-key-differs",
+    "login-refused",
     "length-refused",
     "too-slow",
     "too-many-connections",
@@ -123,6 +124,20 @@ class PlanRefused:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CosignatureGiven:
+    """A site's: it co-signed the model of a finished run, whose statement has this digest."""
+
+    statement: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
+class CosignatureRefused:
+    """A site's: it didn't."""
+
+    statement: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
 class MessageRefused:
     """A site's: what came isn't the coordinator's, is too old, or is no message."""
 
@@ -140,6 +155,8 @@ Fact = (
     | PlanAccepted
     | PlanAnswered
     | PlanRefused
+    | CosignatureGiven
+    | CosignatureRefused
     | MessageRefused
 )
 FACTS: dict[str, type[Fact]] = {
@@ -155,6 +172,8 @@ FACTS: dict[str, type[Fact]] = {
         PlanAccepted,
         PlanAnswered,
         PlanRefused,
+        CosignatureGiven,
+        CosignatureRefused,
         MessageRefused,
     )
 }

@@ -11,10 +11,11 @@ import logging
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fed_common.audit_log.facts import DoorCode
 from fed_common.errors import FedError, TrustError
@@ -68,7 +69,13 @@ class Gate:
         if (status := _length_refused(headers, most, method=scope["method"])) is not None:  # 4
             self.refuse("length-refused", certificate)
             app = PlainTextResponse(f"a body of at most {most} bytes, with its length", status_code=status)
-        await app(scope, receive, send)
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == HTTPStatus.UNAUTHORIZED:
+                self.refuse("login-refused", certificate)
+            await send(message)
+
+        await app(scope, receive, noting)
 
     def _let_in(self, fleet: Fleet, certificate: bytes | None, headers: Headers) -> None:
         if certificate is None:
