@@ -54,7 +54,6 @@ MANIFEST = Manifest(
     trained=tuple(SiteRounds(site=site, rounds=9, first=1, last=9) for site in sorted(SITES)),
     test=None,
     previous=FIRST,
-    log=EMPTY_LOG,
 )
 
 
@@ -84,6 +83,7 @@ def release_of(
         manifest=canonical.digest(manifest),
         expires=expires,
         ground=Release(audit=PASSED, without_audit=""),
+        log=EMPTY_LOG,
     )
 
 

@@ -20,7 +20,6 @@ from fed_common.artefacts.envelope import Envelope
 from fed_common.artefacts.participation import SiteRounds, StartingPoint
 from fed_common.artefacts.statement import SUBJECT, decode_statement, encode_statement
 from fed_common.artefacts.tensors import parameters_of, read_model_file
-from fed_common.audit_log.head import LogHead
 from fed_common.errors import MachineError, TrustError
 from fed_common.files import sync_folder, write_atomically
 from fed_common.layout import layout_of, to_tensors
@@ -55,7 +54,7 @@ class Manifest:
     the file that the next round goes on from, where that isn't the model; `trained` says who the model is
     made of since the run began, and `begun_from` of whom the parameters are that it began with.
     With a vote, `standing` is what the next candidate is held against; after a `rollback` the parameters are
-    those of an earlier round, while rounds and chain go on. `log` is the head of the coordinator's audit log.
+    those of an earlier round, while rounds and chain go on.
     """
 
     version: Literal[1] = 1
@@ -79,7 +78,6 @@ class Manifest:
     begun_from: StartingPoint | None = None
     test: TestFigures | None
     previous: Digest
-    log: LogHead
 
     @property
     def made_of(self) -> frozenset[SiteName]:

@@ -1,4 +1,4 @@
-"""`fed-server audit`: the coordinator's log, held against journals, register and checkpoints."""
+"""`fed-server audit`: the coordinator's log, held against the journals and the register."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,9 +9,7 @@ from fed_common.audit_log.commands import Owner, audit_commands
 from fed_common.audit_log.comparison import COORDINATOR
 from fed_common.audit_log.facts import Fact, JournalWritten, RegisterWritten
 from fed_common.audit_log.handed_out import CheckedLog
-from fed_common.checkpoint import load_manifest
 from fed_common.names import run_id
-from fed_common.signing import VerifyingKey
 from fed_server.config import audit_log_in, load_trust_files
 from fed_server.registry.keys import IdentityKeys
 from fed_server.registry.registry import Registry
@@ -28,11 +26,7 @@ def coordinator_of(config: Path) -> Owner:
         log=audit_log_in(trust.runs),
         key=registry.key,
         others={str(site): key for site, key in keys.items()},
-        missing=lambda log: [
-            *_journals(log, trust.runs),
-            *_register(log, registry),
-            *_checkpoints(log, trust.runs, registry.key.verifying_key),
-        ],
+        missing=lambda log: [*_journals(log, trust.runs), *_register(log, registry)],
     )
 
 
@@ -55,13 +49,6 @@ def _register(log: CheckedLog, registry: Registry) -> Iterator[str]:
         found = [RegisterWritten(site=site, line=line) for line in registry.digests(site)]
         logged = [fact for fact in facts if fact.site == site]
         yield from _differences(f"the register of {site}", log, logged, found)
-
-
-def _checkpoints(log: CheckedLog, runs: Path, key: VerifyingKey) -> Iterator[str]:
-    """Yield the checkpoints that were signed over another log than this one."""
-    for path in sorted(runs.glob("*/checkpoints/[0-9]*")):
-        if not log.contains(head := load_manifest(path, key).log):
-            yield f"{path.relative_to(runs)} was signed over another log, of {head.size} entries"
 
 
 def _differences(name: str, log: CheckedLog, logged: Sequence[Fact], found: Sequence[Fact]) -> Iterator[str]:

@@ -82,7 +82,6 @@ class Federation:
             folder=self.folder,
             key=self.coordinator.key,
             test_set=self.test_set,
-            log=self.coordinator.log,
         )
         self._planner = Planner(
             run=self.folder.run,

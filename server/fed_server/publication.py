@@ -18,7 +18,6 @@ from fed_common.signing import SigningKey
 from fed_common.test_set import TestSet
 from fed_server.averaging import Weights
 from fed_server.beginning import Beginning
-from fed_server.coordinator_log import CoordinatorLog
 from fed_server.run_folder import RunFolder
 from fed_server.settings import RunSettings
 from fed_server.vote import NO_VOTE, Vote
@@ -41,7 +40,6 @@ class Publisher:
     folder: RunFolder
     key: SigningKey
     test_set: TestSet | None
-    log: CoordinatorLog
 
     @cached_property
     def beginning(self) -> Beginning:
@@ -91,7 +89,6 @@ class Publisher:
             begun_from=self.beginning.point,
             test=self._judge(parameters_P, terms.normalisation),
             previous=previous,
-            log=self.log.head,
         )
         published = Checkpoint(manifest=manifest, parameters_P=parameters_P)
         checkpoints.publish(self.folder.checkpoints, published, model, self.key, iterate=iterate)

@@ -197,6 +197,21 @@ def test_sites_that_were_asked_the_same_agree(tmp_path: Path) -> None:
     assert not list(contradictions(checked(tmp_path / "north", NORTH), checked(tmp_path / "east", EAST)))
 
 
+def test_a_coordinator_that_had_to_ask_again_with_another_candidate_says_so_and_agrees(
+    tmp_path: Path,
+) -> None:
+    first, second = plan_of(EVALUATE), replace(plan_of(EVALUATE), parameters=digest_of(b"another candidate"))
+    log, _ = coordinators_log(tmp_path, first, second)
+    coordinator = CheckedLog(owner="coordinator", lines=log.read())
+    with site_in(tmp_path / "north") as site:
+        site.answer(sealed(first))
+    assert not list(contradictions(coordinator, checked(tmp_path / "north", NORTH)))
+    with site_in(tmp_path / "east", name=EAST) as site:
+        site.answer(sealed(plan_of(replace(EVALUATE, bins=20))))
+    (found,) = contradictions(coordinator, checked(tmp_path / "east", EAST))
+    assert "they were asked different things" in found
+
+
 def coordinators_log(folder: Path, *plans: RoundPlan) -> tuple[AuditLog, LogHead]:
     log = AuditLog(folder / "log.jsonl")
     head = EMPTY_LOG

@@ -8,7 +8,6 @@ import pytest
 from tests.fakes import COORDINATOR_KEY, COORDINATOR_SIGNS, FIRST_P, MODEL, RUN, TASK, TRAIN, new_key
 from tests.full_disk import disk_full_after
 
-from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.checkpoint import (
     FIRST,
     MANIFEST_FILE,
@@ -46,7 +45,6 @@ def checkpoint(number: int = 1, *, model: bytes = MODEL_BYTES) -> Checkpoint:
         trained=(),
         test=None,
         previous=FIRST,
-        log=EMPTY_LOG,
     )
     return Checkpoint(manifest=manifest, parameters_P=FIRST_P)
 

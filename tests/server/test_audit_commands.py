@@ -115,23 +115,6 @@ def test_a_revocation_cut_off_the_register_is_missed(coordinator: Coordinator) -
         coordinator.audit("verify")
 
 
-def test_a_log_that_was_written_anew_is_not_the_one_that_the_checkpoints_name(
-    coordinator: Coordinator,
-) -> None:
-    lines = coordinator.run.log.read()
-    coordinator.run.log.path.unlink()
-    anew = AuditLog(coordinator.run.log.path)
-    for line in lines:
-        if isinstance(fact := line.fact, PlanAsked):
-            fact = replace(fact, plan=digest_of(b"something harmless"))
-        assert fact is not None
-        anew.write("coordinator", fact)
-    with pytest.raises(
-        TrustError, match=r"run-1/checkpoints/0002 was signed over another log, of \d+ entries"
-    ):
-        coordinator.audit("verify")
-
-
 def test_what_a_crash_kept_back_of_journal_and_register_is_noted_later(coordinator: Coordinator) -> None:
     coordinator.run.folder.journal.write(RunFinished(rounds=9))
     unlogged = replace(coordinator.registry, log=None)

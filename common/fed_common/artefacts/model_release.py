@@ -6,6 +6,7 @@ It is a statement of its own beside the co-signed manifest: its date can be rene
 from dataclasses import dataclass
 
 from fed_common.audit import Release
+from fed_common.audit_log.head import LogHead
 from fed_common.errors import ConfigError
 from fed_common.names import Digest, RunId
 
@@ -14,7 +15,10 @@ RELEASE_FILE = "release.json"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRelease:
-    """One released model of a federation; numbers only go up, `expires` is in seconds since 1970."""
+    """One released model of a federation; numbers only go up, `expires` is in seconds since 1970.
+
+    `log` is the head of the coordinator's audit log: whoever holds the model can hold the coordinator to it.
+    """
 
     federation: str
     number: int
@@ -22,6 +26,7 @@ class ModelRelease:
     manifest: Digest
     expires: int
     ground: Release
+    log: LogHead
 
     def __post_init__(self) -> None:
         if not self.number >= 1:

@@ -4,6 +4,7 @@ Nobody can rewrite one log without contradicting the heads that the others have 
 sites different things without their logs showing it. What is let go (`AuditLog.forget`) can't be compared.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from fed_common.audit_log.facts import PlanAccepted, PlanAsked, SiteHeadSeen
@@ -28,12 +29,25 @@ def contradictions(one: CheckedLog, other: CheckedLog) -> Iterator[str]:
                 )
     mine, theirs = plans(one), plans(other)
     for question in sorted(mine.keys() & theirs.keys()):
-        if mine[question] != theirs[question]:
+        if not _agree(mine[question], theirs[question]):
             run, number, phase = question
             yield (
-                f"run {run}, round {number} {phase}: {one.owner} has plan {mine[question][:16]}, "
-                f"{other.owner} has {theirs[question][:16]}: they were asked different things"
+                f"run {run}, round {number} {phase}: {one.owner} has {_short(mine[question])}, {other.owner} "
+                f"has {_short(theirs[question])}: they were asked different things"
             )
+
+
+def _agree(mine: frozenset[Digest], theirs: frozenset[Digest]) -> bool:
+    """Tell whether all that one log has of a phase is in the other, too.
+
+    A site accepts one plan. A coordinator that crashed may have asked again for counts of another candidate,
+    because other sites were there; then its log has both.
+    """
+    return mine <= theirs or theirs <= mine
+
+
+def _short(asked: frozenset[Digest]) -> str:
+    return "plan " + " and ".join(sorted(digest[:16] for digest in asked))
 
 
 def heads_seen(witness: CheckedLog, *, of: str) -> Iterator[LogHead]:
@@ -46,10 +60,10 @@ def heads_seen(witness: CheckedLog, *, of: str) -> Iterator[LogHead]:
                 yield head
 
 
-def plans(log: CheckedLog) -> Mapping[_Question, Digest]:
-    """Return the plan of each phase of each round, as the coordinator asked it or a site accepted it."""
-    return {
-        (fact.run, fact.round, fact.phase): fact.plan
-        for line in log.lines
-        if isinstance(fact := line.fact, PlanAsked | PlanAccepted)
-    }
+def plans(log: CheckedLog) -> Mapping[_Question, frozenset[Digest]]:
+    """Return the plans of each phase of each round, as the coordinator asked them or a site accepted them."""
+    found: defaultdict[_Question, set[Digest]] = defaultdict(set)
+    for line in log.lines:
+        if isinstance(fact := line.fact, PlanAsked | PlanAccepted):
+            found[fact.run, fact.round, fact.phase].add(fact.plan)
+    return {question: frozenset(asked) for question, asked in found.items()}

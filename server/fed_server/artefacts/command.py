@@ -56,7 +56,12 @@ def publish(
     """
     settings = load_federation_config(config)
     ground = Release(audit=load_audit(audit) if audit else None, without_audit=without_audit)
-    terms = ReleaseTerms(ground=ground, expires=int(time.time()) + valid_days * _DAY_S, cosigners=cosigners)
+    terms = ReleaseTerms(
+        ground=ground,
+        expires=int(time.time()) + valid_days * _DAY_S,
+        log=settings.log.head(),
+        cosigners=cosigners,
+    )
     folder = RunFolder(settings.runs, run_id(run))
     with exclusive(settings.runs, owner="fed-server"):
         release = release_model(
@@ -141,6 +146,7 @@ def verify(
         release, checkpoint = open_released(model, root, task=learnt, memory=memory)
         day = time.strftime("%Y-%m-%d", time.gmtime(release.expires))
         typer.echo(f"published: release {release.number} until {day}, {_ground(release.ground)}")
+        typer.echo(f"the coordinator's audit log then: {release.log.size} entries, root {release.log.root}")
         _show(checkpoint.manifest)
     elif key is not None and trust is None:
         if memory is not None:

@@ -14,6 +14,7 @@ from fed_common.artefacts.envelope import Envelope
 from fed_common.artefacts.model_release import RELEASE_FILE, ModelRelease
 from fed_common.artefacts.statement import encode_statement
 from fed_common.audit import AuditVerdict, Release
+from fed_common.audit_log.head import LogHead
 from fed_common.checkpoint import MANIFEST_FILE, MODEL_FILE
 from fed_common.errors import ConfigError, PrivacyError, QuorumError
 from fed_common.files import write_atomically
@@ -28,11 +29,12 @@ from fed_server.run_folder import RunFolder
 class ReleaseTerms:
     """On what ground a model is let go, until when, and how many sites must have co-signed it.
 
-    Without a number, more than half of the sites must have.
+    Without a number, more than half of the sites must have. `log` is the head of the coordinator's audit log.
     """
 
     ground: Release
     expires: int
+    log: LogHead
     cosigners: int | None = None
 
 
@@ -76,6 +78,7 @@ def release_model(
         manifest=finished.digest,
         expires=terms.expires,
         ground=terms.ground,
+        log=terms.log,
     )
     statement = encode_statement(release, subject=finished.manifest.file)
     write_atomically(out / MODEL_FILE, (folder.path / MODEL_FILE).read_bytes())

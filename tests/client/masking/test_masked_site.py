@@ -22,6 +22,7 @@ from tests.fakes import (
     SOUTH,
     DirectExchange,
     coordinator_log,
+    log_in,
     new_key,
     opened_site,
     plan_of,
@@ -32,6 +33,7 @@ from fed_client.answers import AnswerStore
 from fed_client.policy import SitePolicy
 from fed_client.site import Site
 from fed_common import fixedpoint
+from fed_common.audit_log.facts import PlanRefused
 from fed_common.checkpoint import parameter_bytes
 from fed_common.errors import ConfigError, TrustError
 from fed_common.masking.ring import Ring, smallest_ring
@@ -194,6 +196,18 @@ def test_a_broken_masked_round_is_not_asked_for_in_plain(tmp_path: Path) -> None
         again = unseal(trusting.answer(sealed(plan_of())), AnswerStatement, SITE_KEYS[NORTH].verifying_key)
     assert again[0].refusal is not None and again[0].refusal.code == "round-asked-differently"
     assert again[1] == b""
+
+
+def test_a_step_of_a_round_that_is_over_is_refused_and_leaves_a_trace(tmp_path: Path) -> None:
+    later = masked(plan_of(number=2))
+    with opened_site(tmp_path, policy=KNOWING) as site:
+        for plan in (PLAN, later):
+            site.answer(sealed(plan))
+        # The update of round 1 is still here, and was never masked.
+        assert code_of(site.answer(step("advertise"))) == "stale-round"
+        assert code_of(site.answer(step("advertise", plan=later))) is None
+    refused = [line.fact for line in log_in(tmp_path).read() if isinstance(line.fact, PlanRefused)]
+    assert [(fact.plan, fact.code) for fact in refused] == [(PLAN.digest, "stale-round")]
 
 
 def test_steps_come_in_order_once_and_only_after_training(site: Site) -> None:

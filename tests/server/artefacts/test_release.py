@@ -24,6 +24,7 @@ from fed_common import checkpoint as checkpoints
 from fed_common.artefacts.model_release import ModelRelease
 from fed_common.artefacts.opening import open_released
 from fed_common.audit import Release
+from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.errors import ConfigError, MalformedMessageError, PrivacyError, QuorumError
 from fed_common.names import RunId, digest_of
 from fed_server.artefacts.release import ReleaseTerms, load_audit, release_model
@@ -47,7 +48,7 @@ EXPIRES = 2_000_000_000
 def released(
     folder: RunFolder, out: Path, release: Release = AUDITED, *, cosigners: int | None = None
 ) -> ModelRelease:
-    terms = ReleaseTerms(ground=release, expires=EXPIRES, cosigners=cosigners)
+    terms = ReleaseTerms(ground=release, expires=EXPIRES, log=EMPTY_LOG, cosigners=cosigners)
     return release_model(folder, MODEL, terms, key=COORDINATOR_KEY, site_keys=SITE_SIGNS, out=out)
 
 
