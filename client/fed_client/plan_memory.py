@@ -102,16 +102,15 @@ class PlanMemory:
         if after != known:
             write_atomically(self._path, signed_fact.sign(after, self.key))
 
-    def refuse_other(self, plan: RoundPlan) -> None:
-        """Return only if `plan` was accepted, and no later round since.
+    def refuse_old(self, plan: RoundPlan) -> None:
+        """Return only if `plan` could be accepted now; for the steps that follow it.
 
         Raises:
-            PolicyRefusal: it wasn't.
+            PolicyRefusal: it goes back, or aside.
             TrustError: what was remembered is damaged.
         """
-        known = self._read()
-        if known is None or known.and_then(plan) != known:
-            raise PolicyRefusal("stale-round", f"no plan of round {plan.round} is open here")
+        if (known := self._read()) is not None:
+            known.and_then(plan)
 
     def _read(self) -> AcceptedPlans | None:
         try:

@@ -161,7 +161,7 @@ class Site:
             return self._masked.answer(statement, body, trained=self._trained)
 
     def _trained(self, plan: RoundPlan) -> bool:
-        self.plans.refuse_other(plan)
+        self.plans.refuse_old(plan)
         return self._remembered(plan) is not None
 
     def _own_terms(self, plan: RoundPlan) -> SiteTerms:

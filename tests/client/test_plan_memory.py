@@ -79,15 +79,10 @@ def test_what_was_refused_is_not_remembered(tmp_path: Path) -> None:
     before = kept.read_bytes()
     assert refused(tmp_path, plan_of(number=2)) == "stale-round"
     assert kept.read_bytes() == before
-    memory.refuse_other(plan_of(number=3))
-    for other in (plan_of(number=2), plan_of(number=4), plan_of(EVALUATE, number=3)):
-        with pytest.raises(PolicyRefusal):
-            memory.refuse_other(other)
-
-
-def test_a_step_of_a_plan_that_was_never_accepted_is_none(tmp_path: Path) -> None:
-    with pytest.raises(PolicyRefusal, match="no plan of round 1"):
-        plans_in(tmp_path).refuse_other(plan_of())
+    memory.refuse_old(plan_of(number=3))
+    with pytest.raises(PolicyRefusal, match="stale-round"):
+        memory.refuse_old(plan_of(number=2))
+    assert kept.read_bytes() == before
 
 
 def test_a_memory_that_somebody_has_edited_is_not_believed(tmp_path: Path) -> None:
