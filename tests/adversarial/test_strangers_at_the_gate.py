@@ -44,12 +44,13 @@ class Gullible(Guard):
 class Service:
     """Stands for the fleet service, and notes whether a request has reached it, and what the log is told."""
 
+    status: int = 200
     reached: list[bytes] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.reached.append(scope["path"].encode())
-        await PlainTextResponse("welcome")(scope, receive, send)
+        await PlainTextResponse("welcome", status_code=self.status)(scope, receive, send)
 
     def refuse(self, code: DoorCode, _certificate: bytes | None) -> None:
         self.refused.append(code)
@@ -61,9 +62,9 @@ def pki(tmp_path: Path) -> Path:
 
 
 def call(
-    pki: Path, guard: Guard, shown: x509.Certificate | None, **headers: str
+    pki: Path, guard: Guard, shown: x509.Certificate | None, status: int = 200, /, **headers: str
 ) -> tuple[httpx.Response, Service]:
-    service = Service()
+    service = Service(status=status)
     fleet = Fleet(
         app=service,
         prefix="/v1/fleet/",
@@ -137,6 +138,12 @@ def test_a_certificate_that_is_not_in_force_reaches_nothing(pki: Path, attack: A
 def test_the_enrolled_site_itself_is_let_in(pki: Path) -> None:
     answer, service = call(pki, guard(pki), own(pki))
     assert (answer.status_code, len(service.reached)) == (200, 1)
+
+
+def test_a_login_that_the_service_refuses_is_counted(pki: Path) -> None:
+    answer, service = call(pki, guard(pki), own(pki), 401)
+    assert (answer.status_code, service.refused) == (401, ["login-refused"])
+    assert call(pki, guard(pki), own(pki))[1].refused == []
 
 
 def test_without_a_certificate_there_is_no_fleet_service(pki: Path) -> None:

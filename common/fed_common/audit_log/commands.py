@@ -75,12 +75,12 @@ def audit_commands(owner_of: Callable[[Path], Owner], *, config_file: str) -> ty
 
     @app.command()
     def show(
-        last: Annotated[int, typer.Option(help="How many entries, the newest last.")] = 20,
+        last: Annotated[int, typer.Option(min=1, help="How many entries, the newest last.")] = 20,
         as_json: Annotated[bool, typer.Option("--json", help="Print the lines as they are.")] = False,
         config: Annotated[Path, config_option] = Path(config_file),
     ) -> None:
         """Show the newest entries: when, who, what."""
-        for line in owner_of(config).checked().lines[-max(last, 0) or None :]:
+        for line in owner_of(config).checked().lines[-last:]:
             typer.echo(line.encode().decode("ascii") if as_json else _shown(line))
 
     @app.command()

@@ -1,5 +1,6 @@
 """How far an audit log has come: the only thing of it that travels, in every plan and every answer."""
 
+import re
 from dataclasses import dataclass
 
 from fed_common.audit_log.merkle import EMPTY, Frontier
@@ -17,6 +18,8 @@ class LogHead:
     def __post_init__(self) -> None:
         if not self.size >= 0:
             raise ConfigError(f"a log's size must be at least 0, got {self.size}")
+        if not re.fullmatch(r"[0-9a-f]{64}", self.root):
+            raise ConfigError(f"a log's root must be 64 hexadecimal digits, got {self.root[:80]!r}")
 
     @classmethod
     def of(cls, tree: Frontier) -> "LogHead":

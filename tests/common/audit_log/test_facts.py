@@ -25,6 +25,9 @@ def test_the_list_holds_every_fact() -> None:
     assert set(FACTS.values()) == set(get_args(Fact))
 
 
-def test_a_head_counts_from_nothing() -> None:
+def test_a_head_is_a_count_and_a_hash() -> None:
     with pytest.raises(ConfigError, match="at least 0"):
         LogHead(size=-1, root=Digest("0" * 64))
+    for root in ("0" * 63, "0" * 65, "g" * 64, "../" * 10):
+        with pytest.raises(ConfigError, match="64 hexadecimal digits"):
+            LogHead(size=1, root=Digest(root))
