@@ -1,7 +1,8 @@
 """One run whose folder and sites outlive the coordinator's process, and ways to end that process."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.fakes import (
     COORDINATOR_SIGNS,
     MODEL,
     OFFICER_KEYS,
+    POLICY,
     SITE_KEYS,
     SITES,
     TASK,
@@ -18,6 +20,7 @@ from tests.fakes import (
     ObedientSite,
     cosignature,
     images_of,
+    opened_site,
 )
 
 from fed_common import checkpoint as checkpoints
@@ -112,6 +115,21 @@ def new_run(root: Path) -> Run:
     """Return a run that has not begun, in a folder of its own."""
     (root / "run-1" / "checkpoints").mkdir(parents=True)
     return Run(RunFolder(root, RunId("run-1")))
+
+
+@contextmanager
+def real_sites(run: Run, folder: Path) -> Iterator[None]:
+    """Let three hospitals that really train take part in the run."""
+    policy = replace(POLICY, epsilon=50.0, max_images_per_patient=9, max_clip_norm=10.0)
+    with ExitStack() as stack:
+        opened = {
+            site: stack.enter_context(opened_site(folder / site, name=site, policy=policy)) for site in SITES
+        }
+        answerers: dict[SiteName, Callable[[bytes], bytes]] = {
+            site: hospital.answer for site, hospital in opened.items()
+        }
+        run.sites = run.cosigners = answerers
+        yield
 
 
 class Crash(BaseException):

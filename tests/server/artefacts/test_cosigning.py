@@ -12,7 +12,6 @@ from tests.fakes import (
     EAST,
     NORTH,
     OFFICER_KEYS,
-    POLICY,
     SITE_KEYS,
     SITES,
     SOUTH,
@@ -20,10 +19,9 @@ from tests.fakes import (
     coordinator_log,
     cosignature,
     new_key,
-    opened_site,
 )
 from tests.released_models import SITE_SIGNS
-from tests.server.runs import SETTINGS, new_run
+from tests.server.runs import SETTINGS, new_run, real_sites
 
 from fed_common import checkpoint as checkpoints
 from fed_common import signed_fact
@@ -124,14 +122,8 @@ def cosigning(exchange: DirectExchange) -> Cosigning:
 
 
 def test_real_sites_sign_what_a_real_run_made(tmp_path: Path) -> None:
-    policy = replace(POLICY, epsilon=50.0, max_images_per_patient=9, max_clip_norm=10.0)
     run = new_run(tmp_path)
-    with (
-        opened_site(tmp_path / "n", name=NORTH, policy=policy) as north,
-        opened_site(tmp_path / "e", name=EAST, policy=policy) as east,
-        opened_site(tmp_path / "s", name=SOUTH, policy=policy) as south,
-    ):
-        run.sites = run.cosigners = {NORTH: north.answer, EAST: east.answer, SOUTH: south.answer}
+    with real_sites(run, tmp_path):
         run.start()
     told = cosigned_of(run.folder)
     assert (told.sites, told.unsigned) == (tuple(sorted(SITES)), ())
