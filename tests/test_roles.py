@@ -13,6 +13,7 @@ from fed_client.signed_policy import PolicyTerms, sign_policy, verified_policy
 from fed_common import signed_fact
 from fed_common.accounting import Spend
 from fed_common.artefacts.envelope import Signature
+from fed_common.audit_log.handed_out import CheckedLog, export_log, read_handed_out
 from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.checkpoint import sign_manifest
 from fed_common.errors import FedError
@@ -145,6 +146,8 @@ def reset(hand: Hand) -> None:
 def check(hand: Hand) -> None:
     path = charge(hand.folder, SITE_KEYS[NORTH])
     assert len(LedgerRecord.read(path, SITE_KEYS[NORTH].verifying_key).events) == 1
+    copy = export_log(CheckedLog(owner=NORTH, lines=()), SITE_KEYS[NORTH])
+    read_handed_out(copy, [SITE_KEYS[NORTH].verifying_key])
 
 
 ATTEMPTS: dict[Action, Callable[[Hand], None]] = {
@@ -157,7 +160,7 @@ ATTEMPTS: dict[Action, Callable[[Hand], None]] = {
     "certify that patients left": certify_patients,
     "sign what a site allows": sign_terms,
     "begin another budget": reset,
-    "check models and ledgers": check,
+    "check models, ledgers and logs": check,
 }
 
 

@@ -20,7 +20,7 @@ Action = Literal[
     "certify that patients left",
     "sign what a site allows",
     "begin another budget",
-    "check models and ledgers",
+    "check models, ledgers and logs",
 ]
 
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -43,7 +43,7 @@ NEEDS: Mapping[Action, frozenset[Key]] = {
     "certify that patients left": frozenset({"site's identity"}),
     "sign what a site allows": frozenset({"officer's key"}),
     "begin another budget": frozenset({"officer's key"}),
-    "check models and ledgers": frozenset(),
+    "check models, ledgers and logs": frozenset(),
 }
 
 
