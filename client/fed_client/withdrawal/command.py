@@ -7,7 +7,7 @@ It is done in this order; whatever fails, the daemon refuses to start until it i
 3. the list of who withdrew is written;
 4. a new version is registered without them;
 5. the pictures of all versions with them are deleted, even if 4 failed;
-6. the certificate is signed.
+6. the certificate is signed, and its digest written into the audit log.
 
 A PatientID is asked for, not given on the command line, which others on the machine can read.
 """
@@ -26,10 +26,13 @@ from fed_client.opening import register_configured, site_keys
 from fed_client.withdrawal.erasing import erase, patients_of, versions_holding
 from fed_client.withdrawal.withdrawn import note_withdrawn, read_withdrawn
 from fed_common import signed_fact
+from fed_common.audit_log.facts import PatientsWithdrew
+from fed_common.audit_log.log import AuditLog
 from fed_common.errors import ConfigError, DataError, LedgerError
 from fed_common.files import exclusive, write_atomically
 from fed_common.ledger import refuse_older_than_witness
 from fed_common.ledger_record import LedgerRecord
+from fed_common.names import digest_of
 from fed_common.withdrawal import PatientWithdrawal
 
 
@@ -57,7 +60,10 @@ def withdraw_command(
     withdrawing = [_pseudonyms(patient_id, issuer, keys.secret) for patient_id in ids]
     with exclusive(settings.ledger.parent, owner="fed-client"):  # 1
         certificate = _withdraw(settings, withdrawing, keys)
-    write_atomically(out, signed_fact.sign(certificate, keys.identity) + b"\n")
+        line = signed_fact.sign(certificate, keys.identity)  # 6
+        write_atomically(out, line + b"\n")
+        fact = PatientsWithdrew(patients=len(ids), dataset=certificate.dataset, certificate=digest_of(line))
+        AuditLog(settings.audit).write(settings.name, fact)
     typer.echo(f"{len(ids)} patients withdrew; {len(certificate.erased)} versions are erased; {out}")
     for run in certificate.runs:
         typer.echo(f"{run} has learnt from them")

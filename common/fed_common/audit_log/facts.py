@@ -138,6 +138,15 @@ class CosignatureRefused:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PatientsWithdrew:
+    """A site's: so many patients withdrew; `dataset` is the data set without them, `certificate` a digest."""
+
+    patients: int
+    dataset: Digest
+    certificate: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
 class MessageRefused:
     """A site's: what came isn't the coordinator's, is too old, or is no message."""
 
@@ -157,6 +166,7 @@ Fact = (
     | PlanRefused
     | CosignatureGiven
     | CosignatureRefused
+    | PatientsWithdrew
     | MessageRefused
 )
 FACTS: dict[str, type[Fact]] = {
@@ -174,6 +184,7 @@ FACTS: dict[str, type[Fact]] = {
         PlanRefused,
         CosignatureGiven,
         CosignatureRefused,
+        PatientsWithdrew,
         MessageRefused,
     )
 }

@@ -18,6 +18,8 @@ from fed_client.withdrawal.erasing import patients_of
 from fed_client.withdrawal.withdrawn import note_withdrawn, read_withdrawn
 from fed_common import signed_fact
 from fed_common.accounting import Spend
+from fed_common.audit_log.facts import PatientsWithdrew
+from fed_common.audit_log.log import AuditLog
 from fed_common.errors import ConfigError, DataError, MachineError, TrustError
 from fed_common.files import exclusive
 from fed_common.ledger import LedgerSubject, PrivacyLedger
@@ -131,6 +133,8 @@ def test_a_patient_withdraws(site: Site) -> None:
     certificate = certificate_in(out, settings)
     assert (certificate.patients, certificate.runs) == (1, (RUN,))
     assert (certificate.dataset, certificate.erased) == (new.digest, (old.digest,))
+    fact = AuditLog(settings.audit).read()[-1].fact
+    assert isinstance(fact, PatientsWithdrew) and (fact.patients, fact.dataset) == (1, new.digest)
     assert f"{RUN} has learnt from them" in told and CANARY not in told
     assert CANARY.encode() not in all_bytes(settings.state.rglob("*")) + out.read_bytes()
 
