@@ -163,13 +163,19 @@ def test_a_certificate_is_of_no_use_with_another_site_s_node_key(pki: Path) -> N
     assert undefended.reached
 
 
-def test_a_revoked_site_is_refused_from_its_next_request_on(pki: Path) -> None:
+@pytest.mark.parametrize(
+    ("shut_out", "why"),
+    [(Admissions.revoke, "was revoked"), (Admissions.withdraw, "ended when it withdrew")],
+)
+def test_a_revoked_or_withdrawn_site_is_refused_from_its_next_request_on(
+    pki: Path, shut_out: Callable[[Admissions, SiteName, str], object], why: str
+) -> None:
     watching = guard(pki)
     assert call(pki, watching, own(pki))[0].status_code == 200
-    Admissions(registry=register(pki), ca=read_certificate(pki / "ca.crt")).revoke(NORTH, "stolen")
+    shut_out(Admissions(registry=register(pki), ca=read_certificate(pki / "ca.crt")), NORTH, "stolen")
     answer, service = call(pki, watching, own(pki))
     assert (answer.status_code, service.reached) == (403, [])
-    assert "the certificate of north was revoked" in answer.text
+    assert f"the certificate of north {why}" in answer.text
 
 
 @pytest.mark.parametrize(

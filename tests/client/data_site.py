@@ -1,5 +1,6 @@
 """A hospital for tests of `fed-client data`: a signed site.toml, and images that a canary gives away."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,10 +8,14 @@ from tests.client.dataset.folders import Folder
 from tests.client.site_files import write_site, write_tables
 from typer.testing import CliRunner
 
+from fed_client.config import SiteConfig
 from fed_client.data_commands import app
+from fed_client.opening import site_keys
 from fed_client.policy_commands import sign_site_file
 from fed_common.errors import FedError
 from fed_common.key_files import write_officer_keys
+from fed_common.ledger import LedgerSubject, PrivacyLedger
+from fed_common.names import Digest
 
 CANARY = "CANARY7341"
 POLICY: dict[str, object] = {"min_patients": 5}
@@ -50,3 +55,19 @@ def make_site(root: Path) -> Site:
         # Alphabetical, so that the number in the name is the number of the file.
         site.folder.add(number, patient=f"{CANARY}-{number}", name=f"{CANARY}-{number:02}.dcm")
     return site
+
+
+def ledger_of(settings: SiteConfig, dataset: Digest) -> AbstractContextManager[PrivacyLedger]:
+    return PrivacyLedger.held(
+        settings.ledger,
+        witness=settings.witness,
+        key=site_keys(settings).identity,
+        subject=LedgerSubject(
+            site=settings.name,
+            dataset=dataset,
+            unit="patient",
+            officer=Digest("o"),
+            policy=settings.policy.digest,
+        ),
+        costliest=settings.policy.costliest_round(),
+    )

@@ -1,24 +1,21 @@
 """What a data steward types: adding, showing, verifying and comparing what will be trained on."""
 
 import json
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from tests.client.data_site import CANARY, Site, make_site
+from tests.client.data_site import CANARY, Site, ledger_of, make_site
 from tests.client.dataset.folders import pixels_of
 from tests.client.dicom_files import image_dataset, write
 from tests.fakes import RUN
 
-from fed_client.config import SiteConfig, load_site_config
+from fed_client.config import load_site_config
 from fed_client.dataset.manifest import FIRST
 from fed_client.dataset.versions import list_versions, load_version
 from fed_client.opening import open_registered, site_keys
 from fed_client.policy_commands import sign_site_file
 from fed_common.accounting import Spend
 from fed_common.errors import ConfigError, DataError, LedgerError, MachineError, TrustError
-from fed_common.ledger import LedgerSubject, PrivacyLedger
-from fed_common.names import Digest
 
 
 @pytest.fixture
@@ -61,22 +58,6 @@ def charged(site: Site) -> Site:
     with ledger_of(settings, version.digest) as ledger:
         ledger.charge(RUN, 1, "train", Spend(noise_multiplier=4.0, sampling_rate=0.5, steps=2))
     return site
-
-
-def ledger_of(settings: SiteConfig, dataset: Digest) -> AbstractContextManager[PrivacyLedger]:
-    return PrivacyLedger.held(
-        settings.ledger,
-        witness=settings.witness,
-        key=site_keys(settings).identity,
-        subject=LedgerSubject(
-            site=settings.name,
-            dataset=dataset,
-            unit="patient",
-            officer=Digest("o"),
-            policy=settings.policy.digest,
-        ),
-        costliest=settings.policy.costliest_round(),
-    )
 
 
 def versions(site: Site) -> list[int]:

@@ -5,48 +5,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.fakes import COORDINATOR_KEY, COORDINATOR_SIGNS, FIRST_P, MODEL, RUN, TASK, TRAIN, new_key
+from tests.fakes import COORDINATOR_KEY, COORDINATOR_SIGNS, FIRST_P, MODEL, new_key
 from tests.full_disk import disk_full_after
+from tests.released_models import MODEL_BYTES, manifest_of
 
 from fed_common.checkpoint import (
     FIRST,
     MANIFEST_FILE,
     MODEL_FILE,
     Checkpoint,
-    Manifest,
-    encode_model,
     latest,
     load,
-    parameter_bytes,
     publish,
 )
 from fed_common.errors import MachineError, MalformedMessageError, TrustError
 from fed_common.models import ModelSpec
-from fed_common.names import Digest, digest_of
-
-MODEL_BYTES = encode_model(FIRST_P, MODEL)
+from fed_common.names import Digest
 
 
 def checkpoint(number: int = 1, *, model: bytes = MODEL_BYTES) -> Checkpoint:
-    manifest = Manifest(
-        run=RUN,
-        round=number,
-        rounds=9,
-        settings=Digest("s"),
-        task=TASK.digest,
-        classes=TASK.classes,
-        positive=TASK.positive,
-        multi_label=TASK.multi_label,
-        model=MODEL.fingerprint,
-        parameters=digest_of(parameter_bytes(FIRST_P)),
-        file=digest_of(model),
-        terms=TRAIN,
-        sites=(),
-        trained=(),
-        test=None,
-        previous=FIRST,
-    )
-    return Checkpoint(manifest=manifest, parameters_P=FIRST_P)
+    return Checkpoint(manifest=replace(manifest_of(model), round=number), parameters_P=FIRST_P)
 
 
 def test_a_published_checkpoint_is_read_back(tmp_path: Path) -> None:

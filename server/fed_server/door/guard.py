@@ -33,7 +33,9 @@ class Guard:
             raise TrustError("the certificate can't be read") from error
         standing = self.registry.standing(site)
         if shown.public_bytes(Encoding.PEM).decode("ascii") not in standing.certificates:
-            why = "was revoked" if standing.state == "revoked" else "is no longer in force"
+            why = {"revoked": "was revoked", "withdrawn": "ended when it withdrew"}.get(
+                standing.state, "is no longer in force"
+            )
             raise TrustError(f"the certificate of {site} {why}; see the coordinator")
         return standing
 

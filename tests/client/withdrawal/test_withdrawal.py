@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from tests.client.data_site import CANARY, Site, make_site
+from tests.client.data_site import CANARY, Site, ledger_of, make_site
 from tests.client.dataset.folders import KEYS, Folder, reasons_of
 from tests.fakes import RUN, new_key
 
@@ -22,9 +22,7 @@ from fed_common.audit_log.facts import PatientsWithdrew
 from fed_common.audit_log.log import AuditLog
 from fed_common.errors import ConfigError, DataError, MachineError, TrustError
 from fed_common.files import exclusive
-from fed_common.ledger import LedgerSubject, PrivacyLedger
 from fed_common.ledger_record import LedgerRecord
-from fed_common.names import Digest
 from fed_common.withdrawal import PatientWithdrawal
 
 SPEND = Spend(noise_multiplier=4.0, sampling_rate=0.5, steps=2)
@@ -92,24 +90,6 @@ def versions_of(settings: SiteConfig) -> list[Version]:
     return [load_version(settings.datasets, n, key) for n in list_versions(settings.datasets)]
 
 
-def charge(settings: SiteConfig, dataset: Digest) -> None:
-    subject = LedgerSubject(
-        site=settings.name,
-        dataset=dataset,
-        unit="patient",
-        officer=Digest("o"),
-        policy=settings.policy.digest,
-    )
-    with PrivacyLedger.held(
-        settings.ledger,
-        witness=settings.witness,
-        key=site_keys(settings).identity,
-        subject=subject,
-        costliest=settings.policy.costliest_round(),
-    ) as ledger:
-        ledger.charge(RUN, 1, "train", SPEND)
-
-
 def certificate_in(path: Path, settings: SiteConfig) -> PatientWithdrawal:
     key = site_keys(settings).identity.verifying_key
     return signed_fact.verify(path.read_bytes().removesuffix(b"\n"), PatientWithdrawal, key)
@@ -124,7 +104,8 @@ def test_a_patient_withdraws(site: Site) -> None:
     site.folder.add(12, patient=f"{CANARY}-3", name="issued.dcm", IssuerOfPatientID="Ward")
     site.run("add")
     (first,) = versions_of(settings)
-    charge(settings, first.digest)
+    with ledger_of(settings, first.digest) as ledger:
+        ledger.charge(RUN, 1, "train", SPEND)
     told = site.run("withdraw", "--out", str(out), "--issuer", "ward", typed=f"{CANARY}-3\n")
 
     old, new = versions_of(settings)

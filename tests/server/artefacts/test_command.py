@@ -48,6 +48,11 @@ def test_a_published_model_is_verified_and_remembered(files: Path) -> None:
         run(*words)
 
 
+def test_only_a_finished_run_is_co_signed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="play-1 is not finished"):
+        run("cosign", "play-1", "--config", write_federation(tmp_path))
+
+
 def test_a_key_alone_says_what_it_does_not_look_at(files: Path) -> None:
     task = ("--task", files / "task.toml")
     told = run("verify", files / "published", "--key", files / "identity.pub", *task)
