@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fed_common import checkpoint as checkpoints
 from fed_common.artefacts.participation import StartingPoint
+from fed_common.checkpoint import Checkpoint
 from fed_common.errors import ConfigError
 from fed_common.models import initial_parameters
 from fed_common.names import Digest
@@ -41,10 +42,14 @@ class Beginning:
         start = checkpoints.load(folder.start, settings.model, key)
         if start.manifest.task != settings.task.digest:
             raise ConfigError(f"{folder.start}: a model for another task")
-        point = StartingPoint(
-            run=start.manifest.run,
-            round=start.manifest.round,
-            checkpoint=start.digest,
-            sites=tuple(sorted(start.manifest.made_of)),
-        )
-        return cls(parameters_P=start.parameters_P, previous=start.digest, point=point)
+        return cls(parameters_P=start.parameters_P, previous=start.digest, point=point_of(start))
+
+
+def point_of(start: Checkpoint) -> StartingPoint:
+    """Return what the manifests of a run say that begins with a checkpoint."""
+    return StartingPoint(
+        run=start.manifest.run,
+        round=start.manifest.round,
+        checkpoint=start.digest,
+        sites=tuple(sorted(start.manifest.made_of)),
+    )

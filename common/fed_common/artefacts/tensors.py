@@ -76,7 +76,7 @@ def parameters_of(contents: bytes, layout: Layout) -> NDArray[np.float32]:
 
 def _header(raw: bytes) -> dict[str, object]:
     try:
-        header = json.loads(raw, object_pairs_hook=_once_each)
+        header = json.loads(raw.decode("utf-8"), object_pairs_hook=_once_each)
     except (ValueError, RecursionError) as error:
         raise MalformedMessageError("not a safetensors file of this model: its header is no JSON") from error
     if not isinstance(header, dict):

@@ -29,6 +29,7 @@ from fed_server.registry.keys import IdentityKeys
 from fed_server.report import write_report
 from fed_server.run_folder import RunFolder
 from fed_server.running import coordinator_of
+from fed_server.withdrawal.refusal import refuse_withdrawn
 
 _DAY_S = 86400
 
@@ -52,7 +53,8 @@ def publish(
 ) -> None:
     """Let a finished model go, signed with the passed audit of the code that made it.
 
-    The audit must be of the code that every site ran; the report shows it from then on.
+    The audit must be of the code that every site ran; the report shows it from then on. A model that is made
+    of a site which has withdrawn is let go no more.
     """
     settings = load_federation_config(config)
     ground = Release(audit=load_audit(audit) if audit else None, without_audit=without_audit)
@@ -64,6 +66,8 @@ def publish(
     )
     folder = RunFolder(settings.runs, run_id(run))
     with exclusive(settings.runs, owner="fed-server"):
+        if folder.finished:
+            refuse_withdrawn(settings.door.registry, cohort=(), start=folder.path)
         release = release_model(
             folder,
             settings.settings.model,

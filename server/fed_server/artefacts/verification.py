@@ -22,6 +22,7 @@ from fed_common.errors import TrustError
 from fed_common.models import ModelSpec
 from fed_common.names import Digest, SiteName
 from fed_common.signing import VerifyingKey
+from fed_server.beginning import point_of
 from fed_server.journal import RoundPublished, RunEvent, RunStarted, SiteAnswered
 from fed_server.run_folder import RunFolder
 
@@ -91,9 +92,8 @@ def _refuse_broken_chain(chain: Sequence[Checkpoint], start: Checkpoint | None) 
         raise TrustError("round 0: doesn't begin with what is here to begin with")
     if start is not None and first.parameters != start.manifest.parameters:
         raise TrustError("round 0: has other parameters than those that it began with")
-    made_of = tuple(sorted(start.manifest.made_of)) if start else ()
-    if (first.begun_from.sites if first.begun_from else ()) != made_of:
-        raise TrustError("round 0: names other sites than it began with")
+    if first.begun_from != (point_of(start) if start else None):
+        raise TrustError("round 0: says something else of what it began with")
     for before, after in pairwise(chain):
         if after.manifest.begun_from != first.begun_from:
             raise TrustError(f"round {after.manifest.round}: names another beginning than round 0")

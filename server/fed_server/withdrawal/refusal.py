@@ -10,7 +10,9 @@ from fed_server.registry.registry import Registry
 
 
 def refuse_withdrawn(registry: Registry, *, cohort: Iterable[SiteName], start: Path | None) -> None:
-    """Return only if no site that withdrew is in the cohort of a new run, or in the model it begins with.
+    """Return only if no site that withdrew is in the cohort of a new run, or in the model in `start`.
+
+    That is the model that a run begins with, or one that is to be let go.
 
     Raises:
         ConfigError: one is.
@@ -23,4 +25,4 @@ def refuse_withdrawn(registry: Registry, *, cohort: Iterable[SiteName], start: P
         return
     made_of = checkpoints.load_manifest(start, registry.key.verifying_key).made_of
     if inside := sorted(gone & made_of):
-        raise ConfigError(f"{start}: made of {', '.join(inside)}, too, which withdrew; begin before that")
+        raise ConfigError(f"{start}: made of {', '.join(inside)}, too, which withdrew")

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 from tests.fakes import NORTH, SITES
+from tests.released_models import MANIFEST
 from tests.server.federation_files import run, write_federation
 
+from fed_common.checkpoint import MANIFEST_FILE, sign_manifest
 from fed_common.errors import ConfigError, FedError
+from fed_common.signing import SigningKey
 from fed_server.config import load_trust_files
 
 
@@ -26,6 +29,18 @@ def test_a_site_leaves_with_a_certificate(tmp_path: Path) -> None:
     out.write_bytes(out.read_bytes().replace(b"it moved", b"it stays"))
     with pytest.raises(FedError):
         run("check-withdrawal", out, *key)
+
+
+def test_a_model_of_a_site_that_left_is_let_go_no_more(tmp_path: Path) -> None:
+    config = write_federation(tmp_path)
+    key = SigningKey.load(tmp_path / "keys/server/identity.key")
+    (tmp_path / "runs/play-1").mkdir(parents=True)
+    (tmp_path / "runs/play-1" / MANIFEST_FILE).write_bytes(sign_manifest(MANIFEST, key).encode())
+    run("withdraw", NORTH, "--reason", "it moved", "--out", tmp_path / "out", "--config", config)
+    words = ("publish", "play-1", "--without-audit", "a rehearsal", "--out", tmp_path / "published")
+    with pytest.raises(ConfigError, match="made of north, too, which withdrew"):
+        run(*words, "--config", config)
+    assert not (tmp_path / "published").exists()
 
 
 def test_a_start_from_a_checkpoint_is_a_new_run(tmp_path: Path) -> None:
