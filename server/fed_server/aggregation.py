@@ -79,9 +79,8 @@ class OpenWeightedMean:
 
     def close(self) -> NDArray[np.float64]:
         """Return the weighted mean update."""
-        mean_P = fixedpoint.from_fixed(self._sum_P)
-        mean_P /= self._total_weight
-        return mean_P
+        # One division gives the bits of two: by a power of 2 it is exact.
+        return self._sum_P / (fixedpoint.SCALE * self._total_weight)
 
 
 @dataclass(frozen=True)

@@ -20,21 +20,20 @@ from fed_common import fixedpoint, seeds
 from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.ledger_record import LedgerHead
 from fed_common.machine import settle_in
-from fed_common.messages import PrivacyStatement, RoundPlan
-from fed_common.names import RunId, SiteName, digest_of
-from fed_common.plans import DpTerms, SiteTerms, TrainTerms
+from fed_common.messages import PrivacyStatement
+from fed_common.names import SiteName, digest_of
 from fed_server.aggregation import AggregationRule, WeightedMean
 from fed_server.averaging import MeanUpdate
 from fed_server.robust.coordinates import Median, TrimmedMean
 from fed_server.robust.held import HeldUpdates
 from fed_server.screening import Contribution
+from fed_sim.bench.plans import PATIENTS, bench_plan
 from fed_sim.bench.timing import interleaved_ms
 
 STREAM_TARGET, BATCH_TARGET, FLOWER_TARGET = 1.5, 1.4, 10.0
 STREAMS, ROBUST = (10, 100), (10, 20)
 # Of a ResNet-18, whose parameters come to Flower in so many arrays.
 _LAYERS = 62
-_PATIENTS = 1000
 # More vectors than the processor's caches hold; a stream goes round and round.
 _DISTINCT = 3
 
@@ -90,7 +89,7 @@ def _streams(parameters: int, repeats: int) -> Iterator[Row]:
             "limit": partial(_add_up, running_P, stream),
         }
         if sites == min(STREAMS):  # a hundred would take Flower several times the machine's memory
-            flower = [([updates_NP[place % _DISTINCT]], _PATIENTS) for place in range(sites)]
+            flower = [([updates_NP[place % _DISTINCT]], PATIENTS) for place in range(sites)]
             ways["flower"] = partial(aggregate, flower)
         times = interleaved_ms(ways, repeats=repeats)
         yield Row(
@@ -114,7 +113,7 @@ def _batch(parameters: int, repeats: int) -> Row:
     sites = min(ROBUST)
     rows_NP = _updates(sites, parameters)
     held = HeldUpdates(
-        rows_RP=rows_NP, counted_N=np.arange(sites), patients_N=np.full(sites, _PATIENTS, dtype=np.int64)
+        rows_RP=rows_NP, counted_N=np.arange(sites), patients_N=np.full(sites, PATIENTS, dtype=np.int64)
     )
     factors_N = np.full(sites, 1 / sites)
     ways: Ways = {
@@ -147,7 +146,7 @@ def _read(rows_NP: NDArray[np.float32]) -> float:
 def _robust(sites: int, parameters: int, repeats: int) -> Iterator[Row]:
     updates_NP = _updates(sites, parameters)
     contributions = _contributions(updates_NP)
-    flower = [(np.array_split(update_P, _LAYERS), _PATIENTS) for update_P in updates_NP]
+    flower = [(np.array_split(update_P, _LAYERS), PATIENTS) for update_P in updates_NP]
     trim = sites // 5
     rules: dict[str, tuple[AggregationRule[MeanUpdate], Callable[[], object]]] = {
         "median": (Median(parameters), partial(aggregate_median, flower)),
@@ -173,7 +172,7 @@ def _robust(sites: int, parameters: int, repeats: int) -> Iterator[Row]:
 def _round_of(
     rule: AggregationRule[MeanUpdate], contributions: Sequence[Contribution]
 ) -> Callable[[], object]:
-    plan = _plan(len(contributions))
+    plan = bench_plan(_name(place) for place in range(len(contributions)))
 
     def run() -> object:
         opened = rule.open(plan)
@@ -222,19 +221,3 @@ def _contributions(updates_NP: NDArray[np.float32]) -> list[Contribution]:
         )
         for place, update_P in enumerate(updates_NP)
     ]
-
-
-def _plan(sites: int) -> RoundPlan:
-    dp = DpTerms(noise_multiplier=1.0, clip_norm=1.0, sampling_rate=0.1, steps=1, max_images_per_patient=1)
-    return RoundPlan(
-        run=RunId("bench"),
-        round=1,
-        rounds=1,
-        task=digest_of(b""),
-        model="none",
-        parameters=digest_of(b""),
-        lineage=(digest_of(b""),),
-        cohort=tuple(SiteTerms(name=_name(place), patients=_PATIENTS) for place in range(sites)),
-        terms=TrainTerms(dp=dp, learning_rate=1.0, momentum=0.0, update_clip=10.0),
-        witnessed=(),
-    )

@@ -28,15 +28,13 @@ from fed_common.masking.statements import (
     read_lines,
 )
 from fed_common.masking.terms import MIN_MEMBERS, Masking, Member, threshold_of
-from fed_common.messages import RoundPlan
-from fed_common.names import RunId, SiteName, digest_of
-from fed_common.plans import DpTerms, SiteTerms, TrainTerms
+from fed_common.names import SiteName
 from fed_common.signing import SigningKey
 from fed_server.masking.unmasking import MaskedSum
+from fed_sim.bench.plans import CLIP, PATIENTS, bench_plan
 
 CLIENT_TARGET_S, SERVER_TARGET_S, BYTES_TARGET = 0.2, 0.4, 1.1
 SITES = (3, 5, 10)
-_CLIP, _WEIGHT = 1.0, 1000
 _Told = TypeVar("_Told")
 _With = ParamSpec("_With")
 
@@ -101,7 +99,7 @@ def _session(ring: Ring, sites: int, dropped: int, parameters: int) -> Row:
     public = {name: key.verifying_key for name, key in keys.items()}
     members = tuple(Member(site=name, identity=key.hex) for name, key in public.items())
     masking = Masking(members=members, ring=ring)
-    plan = _plan(masking)
+    plan = bench_plan(masking.keys, masking=masking)
     first, alive = names[0], names[: sites - dropped]
     # Of the site that is timed, of the coordinator, and of everybody else.
     site, server, others = _Clock(), _Clock(), _Clock()
@@ -126,7 +124,7 @@ def _session(ring: Ring, sites: int, dropped: int, parameters: int) -> Row:
     masked, sent = {}, 0
     for number, name in enumerate(alive):
         update_P = _update(ring, number, parameters)
-        expected_P += _WEIGHT * update_P
+        expected_P += PATIENTS * update_P
         vector, masked[name] = clock_of[name].timed(dealt[name][1].mask, dealings, _taking(update_P))
         server.timed(total.fold, vector)
         sent = len(vector)
@@ -156,24 +154,7 @@ def _taking(update_P: NDArray[np.int64]) -> TakeUpdate:
     return lambda: update_P
 
 
-def _plan(masking: Masking) -> RoundPlan:
-    dp = DpTerms(noise_multiplier=1.0, clip_norm=1.0, sampling_rate=0.1, steps=1, max_images_per_patient=1)
-    return RoundPlan(
-        run=RunId("bench"),
-        round=1,
-        rounds=1,
-        task=digest_of(b""),
-        model="none",
-        parameters=digest_of(b""),
-        lineage=(digest_of(b""),),
-        cohort=tuple(SiteTerms(name=name, patients=_WEIGHT) for name in masking.keys),
-        terms=TrainTerms(dp=dp, learning_rate=1.0, momentum=0.0, update_clip=_CLIP),
-        masking=masking,
-        witnessed=(),
-    )
-
-
 def _update(ring: Ring, number: int, parameters: int) -> NDArray[np.int64]:
     """Return whole steps of the grid up to the clip, as no single coordinate of an update can pass it."""
-    limit = int(_CLIP * ring.scale)
+    limit = int(CLIP * ring.scale)
     return seeds.stream(number, "bench masking").integers(-limit, limit, parameters)
