@@ -1,5 +1,6 @@
 """`fed-server withdraw` and `check-withdrawal`: a site leaves, and has it in writing."""
 
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -40,9 +41,11 @@ def withdraw(
     typer.echo(f"{name} has left; the certificate is {out}")
     for use in uses:
         typer.echo(_told(use.model))
-        typer.echo(f"  without it: {_advice(use)}")
+        typer.echo(f"  without it: {_advice(use, config)}")
     if not uses:
         typer.echo("no model is made of it")
+    if name in trust.sites:
+        typer.echo(f"before a new run begins, take {name} out of [[sites]] in {config}")
 
 
 def check_withdrawal(
@@ -83,8 +86,8 @@ def _told(model: ModelUsed) -> str:
     return f"{model.run} is made of it {how}; {f'released as {releases}' if releases else 'never released'}"
 
 
-def _advice(use: Use) -> str:
+def _advice(use: Use, config: Path) -> str:
     if use.begun_from is not None:
         return f"see {use.begun_from}, with whose parameters it began"
-    start = f" --from {use.before}" if use.before else ""
-    return f"fed-server start --new-run{start}"
+    words = ["fed-server", "start", "--new-run", "--config", str(config)]
+    return shlex.join([*words, "--from", str(use.before)] if use.before else words)

@@ -1,5 +1,6 @@
 """What a coordinator types when a site leaves, and what anybody types who gets the certificate."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ def test_a_site_leaves_with_a_certificate(tmp_path: Path) -> None:
     words = ("withdraw", NORTH, "--reason", "it moved", "--out", out, "--config", config)
     told = run(*words)
     assert "north has left" in told and "no model is made of it" in told
+    assert f"take north out of [[sites]] in {config}" in told
     registry = load_trust_files(config).open_registry()
     assert {site: registry.standing(site).state for site in SITES}[NORTH] == "withdrawn"
     assert "withdrawn" in run("sites", "--config", config)
@@ -36,7 +38,16 @@ def test_a_model_of_a_site_that_left_is_let_go_no_more(tmp_path: Path) -> None:
     key = SigningKey.load(tmp_path / "keys/server/identity.key")
     (tmp_path / "runs/play-1").mkdir(parents=True)
     (tmp_path / "runs/play-1" / MANIFEST_FILE).write_bytes(sign_manifest(MANIFEST, key).encode())
-    run("withdraw", NORTH, "--reason", "it moved", "--out", tmp_path / "out", "--config", config)
+    checkpoint = replace(MANIFEST, trained=tuple(t for t in MANIFEST.trained if t.site != NORTH))
+    later = replace(MANIFEST, trained=tuple(replace(t, first=5, rounds=5) for t in MANIFEST.trained))
+    for number, manifest in ((4, checkpoint), (9, later)):
+        folder = tmp_path / f"runs/play-1/checkpoints/{number:04d}"
+        folder.mkdir(parents=True)
+        (folder / MANIFEST_FILE).write_bytes(sign_manifest(manifest, key).encode())
+    told = run("withdraw", NORTH, "--reason", "it moved", "--out", tmp_path / "out", "--config", config)
+    assert "play-1 is made of it in 5 rounds, 5 to 9; never released" in told
+    begin = tmp_path / "runs/play-1/checkpoints/0004"
+    assert f"fed-server start --new-run --config {config} --from {begin}" in told
     words = ("publish", "play-1", "--without-audit", "a rehearsal", "--out", tmp_path / "published")
     with pytest.raises(ConfigError, match="made of north, too, which withdrew"):
         run(*words, "--config", config)
