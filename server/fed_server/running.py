@@ -53,6 +53,7 @@ def go_on(
     Raises:
         FedError: of the family that says who must act; see `Federation.run`.
     """
+    config.door.registry.catch_up()
     try:
         return Federation(
             settings=config.settings,

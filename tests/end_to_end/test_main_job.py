@@ -63,6 +63,12 @@ def test_three_daemons_and_a_coordinator_make_a_signed_model_and_a_report(
             True,
             True,
         )
+        site = next(iter(sites))
+        copy = tmp_path / "site.json"
+        exported = run("fed_client", "audit", "export", "--out", copy, "--config", root / site / "site.toml")
+        assert exported.returncode == 0
+        logs = run("fed_server", "audit", "verify", copy, "--config", started.consortium.federation_file)
+        assert (logs.returncode, "2 logs agree" in logs.stdout) == (0, True), logs.stderr
         report = started.folder.report.read_text()
         assert "per patient" in report and "http" not in report.replace("http://www.w3.org", "")
         assert {line["event"] for line in json_lines(started.server_log)} >= {"RunStarted", "RunFinished"}

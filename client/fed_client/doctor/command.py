@@ -15,6 +15,7 @@ from rich.table import Table
 
 from fed_client.config import SiteConfig, read_site_config
 from fed_client.dataset.source import Progress as OnImage
+from fed_client.doctor.audit_log import check_audit_log
 from fed_client.doctor.budget import check_budget
 from fed_client.doctor.check import Check, Status
 from fed_client.doctor.data import check_data, examine
@@ -73,6 +74,7 @@ def all_checks(config: SiteConfig, *, on_image: OnImage | None = None) -> Iterat
     yield from check_server(link)
     yield check_model(config)
     yield check_signature(config)
+    yield check_audit_log(config)
     yield check_peers(config)
     yield from check_budget(config, ACCOUNTANTS)
 

@@ -13,10 +13,13 @@ from fed_client.cli import app
 from fed_client.config import SiteConfig, load_site_config
 from fed_client.dataset.draft import SAME_PIXELS
 from fed_client.dataset.manifest import Count, Manifest, Statistic
+from fed_client.doctor.audit_log import check_audit_log
 from fed_client.doctor.check import Check
 from fed_client.doctor.data import check_data, examine
 from fed_client.doctor.peers import check_peers
 from fed_client.opening import register_configured
+from fed_common.audit_log.facts import MessageRefused
+from fed_common.audit_log.log import AuditLog
 from fed_common.task import Task
 from fed_sim.consortium import found_consortium
 from fed_sim.phantoms import write_phantoms
@@ -24,7 +27,7 @@ from fed_sim.phantoms import write_phantoms
 SUBJECTS = {
     *("data set", "readable", "transfer syntaxes", "modalities", "views", "labels", "patients", "overlap"),
     *("text in pixels", "disk", "memory", "cores", "GPU", "server", "policy", "ledger", "budget"),
-    *("signature", "own certificate", "peers"),
+    *("signature", "own certificate", "peers", "audit log"),
 }
 
 
@@ -60,6 +63,19 @@ def test_the_report_is_whole_and_its_exit_code_tells(founded: Path) -> None:
     assert failures == {"server"}  # nobody listens there
     assert ended.exit_code == 1
     assert all(check["advice"] for check in checks if check["status"] != "ok")
+
+
+def test_an_audit_log_that_somebody_has_written_in_is_told_before_the_start_fails(
+    site: SiteConfig, tmp_path: Path
+) -> None:
+    own = replace(site, state=tmp_path / "state")
+    log = AuditLog(own.audit)
+    log.write(own.name, MessageRefused(code="expired"))
+    assert check_audit_log(own).found == "1 entries in one chain"
+    own.audit.write_bytes(own.audit.read_bytes() * 2)
+    told = check_audit_log(own)
+    assert (told.status, "entry 1" in told.found) == ("failure", True)
+    assert "move it aside" in told.advice
 
 
 def test_a_trial_keeps_nothing(site: SiteConfig) -> None:
