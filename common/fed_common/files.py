@@ -67,14 +67,14 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, folder_mode: int = 0o777) -> Iterator[None]:
     """Wait until no other process holds `path`, and hold it; its folder is made if there is none.
 
     Raises:
         MachineError: it can't be made.
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=folder_mode, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise MachineError(f"{path.parent}: can't be written ({error.strerror})") from error

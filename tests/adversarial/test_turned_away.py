@@ -9,13 +9,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.adversarial.test_on_the_line import crawl, is_cut
+from tests.adversarial.test_on_the_line import WEST, crawl, is_cut
 from tests.contracts.exchange_contract import NORTH
 from tests.contracts.flower_federation import door, link_to, make_pki
 
 from fed_common.audit_log.facts import RequestsRefused
 from fed_common.audit_log.log import AuditLog
 from fed_common.pki.certificates import read_certificate
+from fed_common.pki.key_folder import KeyFolder
 from fed_server.door import connections
 from fed_server.door.door import Door
 from fed_server.registry.admission import Admissions
@@ -78,6 +79,19 @@ def test_a_flood_of_strangers_writes_a_few_lines(pki: Path) -> None:
     assert before == 0 and quiet > 0, "what was in the register is noted when the door opens"
     assert told[("stranger", "too-many-requests")] > 200
     assert len(log.read()) - quiet < 10
+
+
+def test_a_coordinator_s_disk_is_not_told_to_strangers(pki: Path, tmp_path: Path) -> None:
+    guarded, log = watched(pki)
+    ca = read_certificate(pki / "ca.crt")
+    secret = Admissions(registry=guarded.registry, ca=ca).invite(WEST, ttl_s=60.0)
+    keys = KeyFolder(path=tmp_path / "west")
+    keys.make()
+    with guarded.opened(None) as port, stranger_at(port, pki) as stranger:
+        log.path.unlink()
+        log.path.mkdir()
+        answer = stranger.post("/v1/enrolment/request", content=keys.request(WEST, ca, secret=secret))
+    assert (answer.status_code, str(tmp_path) in answer.text) == (503, False)
 
 
 def test_a_revoked_site_is_cut_and_named(pki: Path, tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """After a crash or on a full disk there is the old file or the new one, and one owner per folder."""
 
+import threading
 from pathlib import Path
 
 import pytest
 from tests.full_disk import disk_full_after
 
 from fed_common.errors import MachineError
-from fed_common.files import append_durably, exclusive, write_atomically
+from fed_common.files import append_durably, exclusive, locked, write_atomically
 
 
 def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -53,3 +54,25 @@ def test_a_folder_has_one_owner_at_a_time(tmp_path: Path) -> None:
             exclusive(tmp_path, owner="fed-client"),
         ):
             pass
+
+
+def test_a_held_file_is_waited_for(tmp_path: Path) -> None:
+    path, order = tmp_path / "new" / "lock", list[str]()
+
+    def other() -> None:
+        with locked(path):
+            order.append("other")
+
+    with locked(path):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(0.2)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "other"]
+
+
+def test_a_lock_that_cannot_be_made_is_a_machine_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(MachineError), locked(tmp_path / "file" / "lock"):
+        pass

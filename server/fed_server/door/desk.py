@@ -19,7 +19,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from fed_common import canonical
-from fed_common.errors import FedError, TrustError
+from fed_common.errors import FedError, MachineError, TrustError
 from fed_common.pki.enrolment import DESK_PREFIX, Admission
 from fed_common.signing import VerifyingKey
 from fed_server.authority.authority import Authority
@@ -80,6 +80,9 @@ class Desk:
             case "POST", ("request" | "renewal") as wish:
                 try:
                     return await run_in_threadpool(self._decide, await request.body(), wish, certificate)
+                except MachineError as error:  # its text is for the operator: it names files
+                    logger.error("%s can't be taken in: %s", wish, error)
+                    return PlainTextResponse("the desk's disk is in the way; try later", status_code=503)
                 except FedError as error:
                     logger.warning("%s refused: %s", wish, error)
                     self.refuse("enrolment-refused", certificate)

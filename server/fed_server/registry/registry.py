@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,7 +71,7 @@ class Registry:
             TrustError: see `standing`.
             MachineError: the file can't be written.
         """
-        with locked(self.folder / f".{site}.lock"):
+        with self._locked(site):
             standing, previous = self._read(site)
             entry = Entry(site=site, at=int(time.time()), previous=previous)
             event = decision(standing, entry)
@@ -79,8 +80,7 @@ class Registry:
             self._mend(site)
             line = encode_event(event, self.key)
             append_durably(self._file(site), line + b"\n")
-            if self.log is not None:
-                self.log.write("coordinator", RegisterWritten(site=site, line=digest_of(line)))
+            self._note(site, digest_of(line))
             return standing.after(event)
 
     def catch_up(self) -> None:
@@ -94,10 +94,18 @@ class Registry:
         facts = [line.fact for line in self.log.read()]
         known = {(f.site, f.line) for f in facts if isinstance(f, RegisterWritten)}
         for site in self.sites():
-            with locked(self.folder / f".{site}.lock"):
+            with self._locked(site):
                 for digest in self.digests(site):
                     if (site, digest) not in known:
-                        self.log.write("coordinator", RegisterWritten(site=site, line=digest))
+                        self._note(site, digest)
+
+    def _note(self, site: SiteName, line: Digest) -> None:
+        try:
+            if self.log is not None:
+                self.log.write("coordinator", RegisterWritten(site=site, line=line))
+        except TrustError as error:
+            # Not the fault of whoever is decided about: it must not look like a refusal.
+            raise MachineError(f"the audit log can't be written: {error}") from error
 
     def digests(self, site: SiteName) -> tuple[Digest, ...]:
         """Return the digests of the lines about a site."""
@@ -125,6 +133,9 @@ class Registry:
         path = self._file(site)
         if path.exists():
             os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+
+    def _locked(self, site: SiteName) -> AbstractContextManager[None]:
+        return locked(self.folder / f".{site}.lock", folder_mode=0o700)
 
     def _file(self, site: SiteName) -> Path:
         return self.folder / f"{site}.jsonl"
