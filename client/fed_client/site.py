@@ -46,7 +46,6 @@ from fed_common.accounting import Accountant, Spend
 from fed_common.artefacts.cosigning import is_cosign_request
 from fed_common.layout import layout_of, load_flat, num_parameters
 from fed_common.ledger import PrivacyLedger
-from fed_common.ledger_record import LedgerRecord
 from fed_common.messages import (
     AnswerStatement,
     PlanStatement,
@@ -111,7 +110,7 @@ class Site:
             key=self.identity.key,
             coordinator=self.identity.coordinator,
             task=self.task,
-            memory=self.answers.folder / "evaluated.json",
+            memory=self.answers.folder / "known_runs.json",
             log=self.log,
         )
         self._stopping = threading.Event()
@@ -134,7 +133,7 @@ class Site:
             return self._answer_step(message)
         if is_cosign_request(message):
             with self._one_at_a_time:
-                return self._cosigner.answer(message, self.ledger.record, self._state)
+                return self._cosigner.answer(message, self.ledger.record)
         statement, parameters = self.log.unsealed(message, PlanStatement, self.identity.coordinator)
         plan = statement.plan
         with self._one_at_a_time:
@@ -152,7 +151,8 @@ class Site:
             except PolicyRefusal as refusal:
                 logger.warning("round %d %s: %s", plan.round, plan.phase, refusal)
                 self.log.refused(plan, refusal.code)
-                return self._seal(plan, b"", Refusal(code=refusal.code, detail=refusal.detail))
+                refused = Refusal(code=refusal.code, detail=refusal.detail)
+                return self._seal(plan, b"", self.privacy(), refusal=refused)
 
     def _answer_step(self, message: bytes) -> bytes:
         """Return the sealed answer to a step of a masked round, of a plan that this site has trained for."""
@@ -212,8 +212,9 @@ class Site:
         else:
             self._masked.keep(plan, fixedpoint.to_fixed(values, scale=plan.masking.ring.scale))
             body = b""
-        self._cosigner.remember(plan)
-        message = self._seal(plan, body, None, tightened=admission.tightened)
+        privacy = self.privacy()
+        self._cosigner.remember(plan, vector_P, privacy)
+        message = self._seal(plan, body, privacy, tightened=admission.tightened)
         self.answers.keep(plan.run, plan.round, plan.phase, message)
         self.log.answered(plan, body=digest_of(body), ledger=self.ledger.head.digest)
         logger.info("round %d of %d %s: answered", plan.round, plan.rounds, plan.phase)
@@ -269,7 +270,13 @@ class Site:
         return clip_update(delta_P, terms.update_clip)
 
     def _seal(
-        self, plan: RoundPlan, body: bytes, refusal: Refusal | None, *, tightened: Tightened | None = None
+        self,
+        plan: RoundPlan,
+        body: bytes,
+        privacy: PrivacyStatement,
+        *,
+        refusal: Refusal | None = None,
+        tightened: Tightened | None = None,
     ) -> bytes:
         statement = AnswerStatement(
             site=self.identity.name,
@@ -280,14 +287,11 @@ class Site:
             body=digest_of(body),
             refusal=refusal,
             tightened=tightened,
-            privacy=self.privacy(),
+            privacy=privacy,
             log=self.log.head,
         )
         return seal(statement, body, self.identity.key)
 
     def privacy(self) -> PrivacyStatement:
         """Return what this site's patients have given away up to now, over all runs."""
-        return self._state(self.ledger.record)
-
-    def _state(self, record: LedgerRecord) -> PrivacyStatement:
-        return state_privacy(record, self.policy, self.accountants)
+        return state_privacy(self.ledger.record, self.policy, self.accountants)

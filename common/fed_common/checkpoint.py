@@ -29,6 +29,7 @@ from fed_common.names import Digest, RunId, SiteName, digest_of
 from fed_common.plans import TrainTerms
 from fed_common.scoring import TestFigures
 from fed_common.signing import SigningKey, VerifyingKey
+from fed_common.task import Task
 from fed_common.vote import Rollback, Standing
 
 MODEL_FILE = SUBJECT
@@ -84,6 +85,11 @@ class Manifest:
         """Return all sites whose updates are in the parameters."""
         since = {trained.site for trained in self.trained}
         return frozenset(since.union(self.begun_from.sites if self.begun_from else ()))
+
+    def is_about(self, task: Task) -> bool:
+        """Tell whether the model is for the task, and its outputs are said to mean what they mean there."""
+        said = (self.task, self.classes, self.positive, self.multi_label)
+        return said == (task.digest, task.classes, task.positive, task.multi_label)
 
 
 @dataclass(frozen=True, kw_only=True)

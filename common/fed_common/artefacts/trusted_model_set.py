@@ -110,8 +110,8 @@ class TrustedModelSet:
             raise TrustError("not the manifest that the release names")
         if subject != manifest.file:
             raise TrustError("the manifest is about another file than it names")
-        if manifest.task != self._task.digest:
-            raise TrustError("the model was trained for another task")
+        if not manifest.is_about(self._task):
+            raise TrustError("the model was trained for another task, or its classes are said to be others")
         self._manifest = manifest
         return manifest
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.fakes import COORDINATOR_SIGNS, EAST, FIRST_P, NORTH, TASK
@@ -105,6 +106,17 @@ def test_a_model_for_another_task_is_refused() -> None:
     models.update_release(sealed_release(release_of()))
     with pytest.raises(TrustError, match="another task"):
         models.update_manifest(cosigned())
+
+
+@pytest.mark.parametrize(
+    "said", [{"classes": ("sick", "healthy")}, {"positive": "healthy"}, {"multi_label": True}]
+)
+def test_a_manifest_that_gives_the_outputs_another_meaning_is_refused(said: dict[str, Any]) -> None:
+    other = replace(MANIFEST, **said)
+    models = trusted()
+    models.update_release(sealed_release(release_of(other)))
+    with pytest.raises(TrustError, match="its classes are said to be others"):
+        models.update_manifest(cosigned(other))
 
 
 def test_a_manifest_about_another_file_than_it_names_is_refused() -> None:
