@@ -128,11 +128,12 @@ def sealed(
     *,
     expires: int = 1 << 40,
     names_it: bool = True,
+    log: LogHead = EMPTY_LOG,
 ) -> bytes:
     """Return the plan as the coordinator sends it; unless `names_it`, it goes on naming another model."""
     body = parameter_bytes(parameters_P)
     named = replace(plan, parameters=digest_of(body)) if names_it else plan
-    statement = PlanStatement(plan=named, expires=expires, body=digest_of(body), log=EMPTY_LOG)
+    statement = PlanStatement(plan=named, expires=expires, body=digest_of(body), log=log)
     return seal(statement, body, COORDINATOR_KEY)
 
 

@@ -67,7 +67,12 @@ class SiteLog:
         """Write that a plan was accepted, and which head of its log the coordinator signed with it."""
         plan, head = statement.plan, statement.log
         fact = PlanAccepted(
-            run=plan.run, round=plan.round, phase=plan.phase, plan=plan.digest, coordinator=head
+            run=plan.run,
+            round=plan.round,
+            phase=plan.phase,
+            plan=plan.digest,
+            parameters=plan.parameters,
+            coordinator=head,
         )
         self.log.write(self.site, fact)
 

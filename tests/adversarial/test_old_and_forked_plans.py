@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from tests.client.fake_randomness import FakeRandomness
 from tests.fakes import (
-    COORDINATOR_KEY,
     DP,
     EAST,
     EVALUATE,
@@ -197,21 +196,6 @@ def test_sites_that_were_asked_the_same_agree(tmp_path: Path) -> None:
     assert not list(contradictions(checked(tmp_path / "north", NORTH), checked(tmp_path / "east", EAST)))
 
 
-def test_a_coordinator_that_had_to_ask_again_with_another_candidate_says_so_and_agrees(
-    tmp_path: Path,
-) -> None:
-    first, second = plan_of(EVALUATE), replace(plan_of(EVALUATE), parameters=digest_of(b"another candidate"))
-    log, _ = coordinators_log(tmp_path, first, second)
-    coordinator = CheckedLog(owner="coordinator", lines=log.read())
-    with site_in(tmp_path / "north") as site:
-        site.answer(sealed(first))
-    assert not list(contradictions(coordinator, checked(tmp_path / "north", NORTH)))
-    with site_in(tmp_path / "east", name=EAST) as site:
-        site.answer(sealed(plan_of(replace(EVALUATE, bins=20))))
-    (found,) = contradictions(coordinator, checked(tmp_path / "east", EAST))
-    assert "they were asked different things" in found
-
-
 def coordinators_log(folder: Path, *plans: RoundPlan) -> tuple[AuditLog, LogHead]:
     log = AuditLog(folder / "log.jsonl")
     head = EMPTY_LOG
@@ -220,12 +204,55 @@ def coordinators_log(folder: Path, *plans: RoundPlan) -> tuple[AuditLog, LogHead
     return log, head
 
 
+def test_a_plan_that_the_coordinator_kept_to_itself_is_found_out(tmp_path: Path) -> None:
+    log, head = coordinators_log(tmp_path, plan_of())
+    secret = replace(plan_of(), run=OTHER_RUN)
+    with site_in(tmp_path / "north") as north, site_in(tmp_path / "east", name=EAST) as east:
+        north.answer(sealed(plan_of(), log=head))
+        # East is asked with an honest head, and answers: its log alone shows nothing.
+        assert code_of(east.answer(sealed(secret, log=head)), name=EAST) is None
+    told = CheckedLog(owner="coordinator", lines=log.read())
+    norths, easts = checked(tmp_path / "north", NORTH), checked(tmp_path / "east", EAST)
+    assert not list(contradictions(told, norths)) and not list(contradictions(norths, easts))
+    (found,) = contradictions(told, norths, easts)
+    assert found.startswith("run run-2, round 1 train: east accepted plan ")
+    assert "wasn't in the coordinator's log" in found
+    # Written down afterwards, it is found out, too; what was only let go isn't missed.
+    CoordinatorLog(log).asked(secret)
+    log.forget(before=1 << 40)
+    told = CheckedLog(owner="coordinator", lines=log.read())
+    assert not list(contradictions(told, norths))
+    (found,) = contradictions(told, easts)
+    assert "wasn't in the coordinator's log" in found
+
+
+def test_a_coordinator_that_shows_each_site_a_log_of_its_own_is_found_out(tmp_path: Path) -> None:
+    elsewhere = replace(plan_of(), run=OTHER_RUN)
+    _, one = coordinators_log(tmp_path / "one", plan_of())
+    _, other = coordinators_log(tmp_path / "other", elsewhere)
+    with site_in(tmp_path / "north") as north, site_in(tmp_path / "east", name=EAST) as east:
+        assert code_of(north.answer(sealed(plan_of(), log=one))) is None
+        assert code_of(east.answer(sealed(elsewhere, log=other)), name=EAST) is None
+    (found,) = contradictions(checked(tmp_path / "north", NORTH), checked(tmp_path / "east", EAST))
+    assert found.startswith("the coordinator's log with 1 entries: north has seen the root ")
+    assert "it shows different logs" in found
+
+
+@pytest.mark.parametrize("plan", [plan_of(), plan_of(EVALUATE)], ids=["train", "evaluate"])
+def test_a_coordinator_that_asked_one_thing_in_two_ways_is_found_out_by_its_own_log(
+    tmp_path: Path, plan: RoundPlan
+) -> None:
+    log, _ = coordinators_log(tmp_path, plan, plan)
+    assert not list(contradictions(CheckedLog(owner="coordinator", lines=log.read()))), "as after a crash"
+    CoordinatorLog(log).asked(replace(plan, rounds=2))
+    (found,) = contradictions(CheckedLog(owner="coordinator", lines=log.read()))
+    assert "the coordinator asked different things" in found
+
+
 def test_a_coordinator_that_writes_its_log_anew_contradicts_what_the_sites_have_seen(tmp_path: Path) -> None:
     log, head = coordinators_log(tmp_path / "first", plan_of(number=1), plan_of(number=2))
     with site_in(tmp_path / "north") as site:
-        body = parameter_bytes(FIRST_P)
-        statement = PlanStatement(plan=plan_of(number=2), expires=1 << 40, body=digest_of(body), log=head)
-        site.answer(seal(statement, body, COORDINATOR_KEY))
+        site.answer(sealed(plan_of(number=2), log=head))
     north = checked(tmp_path / "north", NORTH)
     assert not list(contradictions(CheckedLog(owner="coordinator", lines=log.read()), north))
     # The first entry never happened; the new log is whole, and passes on its own.
@@ -239,11 +266,12 @@ def test_a_site_that_writes_its_log_anew_is_found_out_by_the_coordinator(tmp_pat
     log = AuditLog(tmp_path / "log.jsonl")
     coordinator = CoordinatorLog(log)
     with site_in(tmp_path / "north") as site:
-        site.answer(sealed(plan_of(LOUD)))
+        site.answer(sealed(plan_of(LOUD), log=coordinator.asked(plan_of(LOUD))))
         coordinator.seen(NORTH, site.log.head)
         site.log.log.path.unlink()
         site.log = SiteLog(site=NORTH, log=AuditLog(site.log.log.path))
-        site.answer(sealed(plan_of(LOUD, number=2)))
+        again = plan_of(LOUD, number=2)
+        site.answer(sealed(again, log=coordinator.asked(again)))
         coordinator.seen(NORTH, site.log.head)
     forked = log.read()[-1].fact
     assert isinstance(forked, LogForked) and forked.site == NORTH

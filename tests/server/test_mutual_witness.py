@@ -1,6 +1,5 @@
 """In a real run each side writes down the other's heads, and after a crash the logs still agree."""
 
-from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -20,8 +19,7 @@ def test_coordinator_and_sites_agree_after_a_run_with_a_crash(tmp_path: Path) ->
         run.start()
     coordinator = CheckedLog(owner="coordinator", lines=run.log.read())
     sites = [CheckedLog(owner=site, lines=log_in(tmp_path / site).read()) for site in SITES]
-    for one, other in combinations([coordinator, *sites], 2):
-        assert not list(contradictions(one, other))
+    assert not list(contradictions(coordinator, *sites))
     for site in sites:
         assert len(plans(site)) == 3  # two rounds, and the evaluation after the second
         # What it was asked, the last time with a log that has grown since.

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import combinations
 from pathlib import Path
 from typing import Annotated
 
@@ -149,7 +148,7 @@ def verify_logs(owner: Owner | None, files: Sequence[Path], keys: Sequence[Verif
         typer.echo(f"{path}: {_found(found)}; signed with {signer.spoken}")
         if isinstance(found, CheckedLog):
             logs.append(found)
-    _refuse([line for one, other in combinations(logs, 2) for line in contradictions(one, other)])
+    _refuse(list(contradictions(*logs)))
     if len(logs) > 1:
         typer.echo(f"{len(logs)} logs agree on the heads and the plans that they share")
 

@@ -1,12 +1,22 @@
-"""Lays two logs side by side: what one says of the other, and what both were asked, must agree.
+"""Lays logs side by side: what one says of another, and what all were asked, must agree.
 
 Nobody can rewrite one log without contradicting the heads that the others have seen, and nobody can ask two
-sites different things without their logs showing it. What is let go (`AuditLog.forget`) can't be compared.
+sites different things without their logs showing it. Logs contradict each other if
+
+1. one has written down a head of another that this one never had;
+2. they have written down different heads of one size: the coordinator shows each another log;
+3. they have different plans for one phase of one round, of which each has one only;
+4. a site accepted a plan that isn't in the coordinator's log, below the head that came with it.
+
+Of what a witness has let go (`AuditLog.forget`) nothing can be compared; what the coordinator has let go of
+is still there by its digest.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from itertools import permutations
 
+from fed_common import canonical
 from fed_common.audit_log.facts import PlanAccepted, PlanAsked, SiteHeadSeen
 from fed_common.audit_log.handed_out import CheckedLog
 from fed_common.audit_log.head import LogHead
@@ -18,36 +28,72 @@ COORDINATOR = "coordinator"
 _Question = tuple[RunId, int, Phase]
 
 
-def contradictions(one: CheckedLog, other: CheckedLog) -> Iterator[str]:
-    """Yield a line for each thing in which the two logs can't both be true."""
-    for witness, log in ((one, other), (other, one)):
-        for head in heads_seen(witness, of=log.owner):
-            if not log.contains(head):
-                yield (
-                    f"{witness.owner} has seen {log.owner}'s log with {head.size} entries and the root "
-                    f"{head.root[:16]}; this log never had it: it was rewritten, or cut"
-                )
-    mine, theirs = plans(one), plans(other)
-    for question in sorted(mine.keys() & theirs.keys()):
-        if not _agree(mine[question], theirs[question]):
-            run, number, phase = question
+def contradictions(*logs: CheckedLog) -> Iterator[str]:
+    """Yield a line for each thing in which the logs can't all be true; even one alone may be untrue."""
+    for witness, log in permutations(logs, 2):
+        yield from _rewritten(witness, log)  # 1
+    yield from _shown_differently(logs)  # 2
+    yield from _asked_differently(logs)  # 3
+    for witness, log in permutations(logs, 2):
+        if log.owner == COORDINATOR:
+            yield from _never_asked(witness, log)  # 4
+
+
+def _rewritten(witness: CheckedLog, log: CheckedLog) -> Iterator[str]:
+    for head in heads_seen(witness, of=log.owner):
+        if not log.contains(head):
             yield (
-                f"run {run}, round {number} {phase}: {one.owner} has {_short(mine[question])}, {other.owner} "
-                f"has {_short(theirs[question])}: they were asked different things"
+                f"{witness.owner} has seen {log.owner}'s log with {head.size} entries and the root "
+                f"{head.root[:16]}; this log never had it: it was rewritten, or cut"
             )
 
 
-def _agree(mine: frozenset[Digest], theirs: frozenset[Digest]) -> bool:
-    """Tell whether all that one log has of a phase is in the other, too.
+def _shown_differently(logs: tuple[CheckedLog, ...]) -> Iterator[str]:
+    shown: defaultdict[int, dict[LogHead, str]] = defaultdict(dict)
+    for log in logs:
+        for head in heads_seen(log, of=COORDINATOR):
+            shown[head.size].setdefault(head, log.owner)
+    for size, heads in sorted(shown.items()):
+        if len(heads) > 1:
+            seen = ", ".join(f"{owner} has seen the root {head.root[:16]}" for head, owner in heads.items())
+            yield f"the coordinator's log with {size} entries: {seen}: it shows different logs"
 
-    A site accepts one plan. A coordinator that crashed may have asked again for counts of another candidate,
-    because other sites were there; then its log has both.
-    """
-    return mine <= theirs or theirs <= mine
+
+def _asked_differently(logs: tuple[CheckedLog, ...]) -> Iterator[str]:
+    asked: defaultdict[_Question, dict[Digest, str]] = defaultdict(dict)
+    for log in logs:
+        for question, found in plans(log).items():
+            for plan in sorted(found):
+                asked[question].setdefault(plan, log.owner)
+    for (run, number, phase), owners in sorted(asked.items()):
+        if len(owners) > 1:
+            has = ", ".join(f"{owner} has plan {plan[:16]}" for plan, owner in owners.items())
+            yield f"run {run}, round {number} {phase}: {has}: the coordinator asked different things"
 
 
-def _short(asked: frozenset[Digest]) -> str:
-    return "plan " + " and ".join(sorted(digest[:16] for digest in asked))
+def _never_asked(witness: CheckedLog, coordinator: CheckedLog) -> Iterator[str]:
+    first: dict[Digest, int] = {}
+    for line in coordinator.lines:
+        first.setdefault(line.entry.data, line.entry.seq)
+    for line in witness.lines:
+        if not isinstance(accepted := line.fact, PlanAccepted):
+            continue
+        if first.get(canonical.digest(_asked(accepted)), len(first)) >= accepted.coordinator.size:
+            yield (
+                f"run {accepted.run}, round {accepted.round} {accepted.phase}: {witness.owner} accepted plan "
+                f"{accepted.plan[:16]}, which wasn't in the coordinator's log when it was asked"
+            )
+
+
+def _asked(accepted: PlanAccepted) -> PlanAsked:
+    """Return what the coordinator must have written down of a plan."""
+    return PlanAsked(
+        run=accepted.run,
+        round=accepted.round,
+        phase=accepted.phase,
+        plan=accepted.plan,
+        parameters=accepted.parameters,
+    )
 
 
 def heads_seen(witness: CheckedLog, *, of: str) -> Iterator[LogHead]:

@@ -97,6 +97,7 @@ class PlanAccepted:
     round: int
     phase: Phase
     plan: Digest
+    parameters: Digest
     coordinator: LogHead
 
 
