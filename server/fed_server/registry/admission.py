@@ -153,8 +153,8 @@ class Admissions:
         """
 
         def decision(standing: Standing, entry: Entry) -> RegistryEvent:
-            if standing.identity is None or standing.state == "withdrawn":
-                raise ConfigError(f"{site} is {standing.state}: nothing to withdraw")
+            if standing.identity is None or standing.withdrawn is not None:
+                raise ConfigError(f"{site} never took part, or left before: nothing to withdraw")
             return SiteWithdrew(entry=entry, reason=reason)
 
         return self.registry.decide(site, decision)

@@ -28,7 +28,7 @@ class Standing:
 
     `request` waits for approval; `granted` is the digest of the last one that was granted. `identity` is the
     key that was approved last (PEM), also of a site that was revoked or withdrew since: its earlier answers
-    stay its own. `since` is when it withdrew.
+    stay its own. `withdrawn` is why it withdrew and `since` when, until it has enrolled anew.
     """
 
     site: SiteName
@@ -83,7 +83,13 @@ class Standing:
                     withdrawn=None,
                 )
             case SiteRevoked():
-                return Standing(site=self.site, identity=self.identity, revoked=event.reason)
+                return Standing(
+                    site=self.site,
+                    identity=self.identity,
+                    revoked=event.reason,
+                    withdrawn=self.withdrawn,
+                    since=self.since,
+                )
             case SiteWithdrew():
                 return Standing(
                     site=self.site, identity=self.identity, withdrawn=event.reason, since=event.entry.at

@@ -21,7 +21,7 @@ def withdraw_site(
         TrustError: the register or a checkpoint isn't the coordinator's.
     """
     registry = admissions.registry
-    if registry.standing(site).state != "withdrawn":
+    if registry.standing(site).withdrawn is None:
         admissions.withdraw(site, reason)
     uses = tuple(uses_of(site, runs, registry.key.verifying_key))
     standing = registry.standing(site)

@@ -18,7 +18,7 @@ def refuse_withdrawn(registry: Registry, *, cohort: Iterable[SiteName], start: P
         ConfigError: one is.
         TrustError: the checkpoint in `start` isn't the coordinator's.
     """
-    gone = {site for site in registry.sites() if registry.standing(site).state == "withdrawn"}
+    gone = {site for site in registry.sites() if registry.standing(site).withdrawn is not None}
     if asked := sorted(gone.intersection(cohort)):
         raise ConfigError(f"{', '.join(asked)} withdrew: take it out of [[sites]] before a new run begins")
     if start is None:

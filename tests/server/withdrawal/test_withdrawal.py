@@ -84,6 +84,30 @@ def test_a_site_that_left_is_enrolled_no_more_and_may_be_invited_again(
     enrol(enrolled, keys, NORTH)
     assert registry.standing(NORTH).state == "enrolled"
     assert set(IdentityKeys(registry, enrolled=True)) == {NORTH, EAST}
+    refuse_withdrawn(registry, cohort=(NORTH, EAST), start=None)  # it is a member again
+
+
+def test_an_invitation_that_nobody_answered_brings_no_site_back(enrolled: Admissions, runs: Path) -> None:
+    registry, made_of_it = enrolled.registry, folders(runs)[0].checkpoints / "0002"
+    enrolled.withdraw(EAST, "it moved")
+    left = registry.standing(EAST)
+
+    def refuses_all() -> None:
+        with pytest.raises(ConfigError, match="east withdrew"):
+            refuse_withdrawn(registry, cohort=(NORTH, EAST), start=None)
+        with pytest.raises(ConfigError, match="made of east, too"):
+            refuse_withdrawn(registry, cohort=(NORTH,), start=made_of_it)
+        with pytest.raises(ConfigError, match="left before: nothing to withdraw"):
+            enrolled.withdraw(EAST, "again")
+        standing = registry.standing(EAST)
+        assert (standing.withdrawn, standing.since) == ("it moved", left.since)
+
+    refuses_all()
+    assert enrolled.registry.standing(EAST).state == "withdrawn"
+    enrolled.invite(EAST, ttl_s=60)
+    refuses_all()
+    assert enrolled.revoke(EAST, "invited by mistake").state == "withdrawn"
+    refuses_all()
 
 
 def test_a_site_that_was_revoked_answers_nothing_either(enrolled: Admissions) -> None:
