@@ -10,7 +10,8 @@ the same to the last bit, so that sites answer with the bytes they had already m
 
 1. wait until a quorum is connected;
 2. ask the cohort to train, and fold their updates (`run_round`); without a quorum of answers, ask again;
-3. step: the rule's mean update is added to the weights, and the model follows (`averaging`);
+3. step: the rule's mean update is added to the weights, and the model follows (`averaging`); what came of it
+   is kept (`candidate`), and after a crash the round goes on from here;
 4. ask the sites for noised counts of the candidate, let them vote on it, and judge it on the public test set;
 5. publish the signed checkpoint; only now does the round count. The last one is co-signed by the sites.
 """
@@ -36,6 +37,7 @@ from fed_common.test_set import TestSet
 from fed_server.aggregation import AggregationRule, CountsBySite, ResultT_co
 from fed_server.artefacts.cosigning import Cosigning
 from fed_server.averaging import MeanUpdate, Weights
+from fed_server.candidate import Candidate, CandidateFile
 from fed_server.continuity import Continuity
 from fed_server.gathering import gather
 from fed_server.journal import (
@@ -89,6 +91,7 @@ class Federation:
             site_keys=self.coordinator.site_keys,
             lineage=Lineage(self.folder.checkpoints, self.coordinator.key.verifying_key),
         )
+        self._candidate_file = CandidateFile(path=self.folder.candidate, key=self.coordinator.key)
         self._num_abandoned = 0  # in a row
         self._continuity = Continuity(self.coordinator.officer_keys, self.known)
 
@@ -183,11 +186,8 @@ class Federation:
     def _round(self, current: Checkpoint, weights: Weights) -> tuple[Checkpoint, Weights]:
         began = time.monotonic()
         number = current.manifest.round + 1
-        outcome = self._train(number, current, weights.iterate_P)
-        if outcome.result is not None:
-            averaging = self.settings.training.averaging
-            weights = weights.moved(outcome.result, number=number, averaging=averaging)
-        privacy = latest_privacy(current.manifest.sites, outcome)
+        candidate = self._candidate(number, current, weights)
+        weights, privacy = candidate.weights, candidate.sites
         figures: tuple[SiteFigures, ...] = ()
         vote = Vote(standing=current.manifest.standing)
         if self.settings.proposal.evaluates_after(number):
@@ -196,7 +196,7 @@ class Federation:
             figures = figures_of(evaluated.result or {})
             if self.settings.aggregation.vote:
                 vote = count_votes(number, vote.standing, figures, self.settings.cohort)
-        trained = trained_after(number, outcome.included, current.manifest.trained)
+        trained = trained_after(number, candidate.included, current.manifest.trained)
         if vote.rollback is not None:
             stood, weights = self._load(self.folder.checkpoint(vote.rollback.to))
             trained = stood.manifest.trained
@@ -206,17 +206,31 @@ class Federation:
         published = self._publisher.publish(
             number, weights, current.manifest.terms, facts=facts, previous=current.digest
         )
+        self._candidate_file.drop()
         self._tell(
             RoundPublished(
                 round=number,
                 seconds=time.monotonic() - began,
-                sites=outcome.included,
+                sites=candidate.included,
                 test=published.manifest.test,
                 federated=figures,
                 checkpoint=published.digest,
             )
         )
         return published, weights
+
+    def _candidate(self, number: int, current: Checkpoint, weights: Weights) -> Candidate:
+        """Return what steps 2 and 3 gave, now or before a crash."""
+        if (kept := self._candidate_file.find(current.digest)) is not None:
+            return kept
+        outcome = self._train(number, current, weights.iterate_P)
+        if outcome.result is not None:
+            averaging = self.settings.training.averaging
+            weights = weights.moved(outcome.result, number=number, averaging=averaging)
+        privacy = latest_privacy(current.manifest.sites, outcome)
+        candidate = Candidate(weights=weights, sites=privacy, included=outcome.included)
+        self._candidate_file.keep(candidate, previous=current.digest)
+        return candidate
 
     def _train(
         self, number: int, current: Checkpoint, iterate_P: NDArray[np.float32]

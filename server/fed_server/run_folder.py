@@ -3,6 +3,7 @@
 runs/current                    the id of the run that `start` goes on with
 runs/<id>/journal.jsonl         what happened
 runs/<id>/checkpoints/0007/     signed model after round 7
+runs/<id>/candidate             the model of a round that isn't published yet
 runs/<id>/start/                the checkpoint that the run began with, if it began with one
 runs/<id>/model.safetensors, manifest.json, report.html
 """
@@ -78,6 +79,11 @@ class RunFolder:
     def checkpoint(self, number: int) -> Path:
         """Return the folder of the model after round `number`."""
         return self.checkpoints / checkpoints.folder_name(number)
+
+    @property
+    def candidate(self) -> Path:
+        """Return the file that holds a round's candidate until its checkpoint is published."""
+        return self.path / "candidate"
 
     @property
     def start(self) -> Path:
