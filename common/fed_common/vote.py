@@ -19,7 +19,10 @@ class SiteAuc:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """The last candidate that the sites measured and let stand, and what each found of it."""
+    """The last candidate that most sites measured and let stand.
+
+    `aucs` are what each site found of it or, if it was away, of the last one that stood and that it measured.
+    """
 
     round: int
     aucs: tuple[SiteAuc, ...]

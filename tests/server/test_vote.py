@@ -78,6 +78,35 @@ def test_without_figures_what_stood_before_goes_on_standing() -> None:
     assert count_votes(8, STANDING, found({}), COHORT) == Vote(standing=STANDING)
 
 
+FIVE = tuple(SiteTerms(name=SiteName(name), patients=10) for name in "abcde")
+A, B, C, D, E = (site.name for site in FIVE)
+
+
+def standing_after(number: int, standing: Standing | None, sites: Sequence[SiteName]) -> Standing | None:
+    """Return what stands after `sites` alone have measured a candidate, and found it good."""
+    return count_votes(number, standing, found(dict.fromkeys(sites, GOOD)), FIVE).standing
+
+
+def test_what_a_minority_has_measured_does_not_stand_and_nobody_forgets() -> None:
+    whole = standing_after(2, None, (A, B, C, D, E))
+    for few in ((A,), (D, E)):
+        assert standing_after(2, None, few) is None
+        assert standing_after(4, whole, few) == whole
+    vote = count_votes(6, whole, found(dict.fromkeys((C, D, E), WORSE)), FIVE)
+    assert vote.rollback == Rollback(to=2, worse=(C, D, E))
+    # Off: if one answer were enough, all would find the next one worse, and none could say so.
+    forgetful = Standing(round=4, aucs=(SiteAuc(site=A, auc=GOOD),))
+    everywhere = found(dict.fromkeys((A, B, C, D, E), WORSE))
+    assert count_votes(6, forgetful, everywhere, FIVE).rollback is None
+
+
+def test_sites_that_answer_in_turns_are_still_a_majority() -> None:
+    both = standing_after(4, standing_after(2, None, (C, D, E)), (A, B, C))
+    assert both is not None and both.round == 4
+    vote = count_votes(6, both, found(dict.fromkeys((C, D, E), WORSE)), FIVE)
+    assert vote.rollback == Rollback(to=4, worse=(C, D, E))
+
+
 def measured(auc_shift: float, rng: np.random.Generator) -> Sequence[SiteFigures]:
     """Return figures of 300 patients at each site, noised as two evaluations at epsilon 8 are."""
 
