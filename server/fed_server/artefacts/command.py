@@ -176,6 +176,10 @@ def verify_run(
     typer.echo(
         f"{folder.run}: {len(found.manifests)} checkpoints follow each other, the last is {found.last}"
     )
+    if found.asked:
+        typer.echo(f"{found.asked} times the sites were asked with these parameters, says the audit log")
+    else:
+        typer.echo("what the sites were asked with isn't known: no audit log is beside the run")
     for trained in last.trained:
         typer.echo(f"{trained.site}: in {trained.rounds} rounds, {trained.first} to {trained.last}")
     if folder.finished:

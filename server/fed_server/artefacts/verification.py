@@ -8,7 +8,9 @@ A run is checked in this order:
 4. the journal tells of each round the same digest and the same sites, and one that was rolled back is the
    earlier one that it names;
 5. what the last manifest says of a site's privacy is what that site answered in this run;
-6. the result is the last checkpoint, and every signature under it holds.
+6. the sites were asked to go on from these parameters, and to evaluate these, as the coordinator's audit log
+   says, where it is beside the run; that they weren't sent others is seen by comparing it with theirs;
+7. the result is the last checkpoint, and every signature under it holds.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,22 +19,29 @@ from itertools import pairwise
 
 from fed_common import checkpoint as checkpoints
 from fed_common.artefacts.participation import trained_after
-from fed_common.checkpoint import FIRST, Checkpoint, Manifest
+from fed_common.audit_log.facts import PlanAsked
+from fed_common.checkpoint import FIRST, Checkpoint, Manifest, parameter_bytes
 from fed_common.errors import TrustError
 from fed_common.models import ModelSpec
-from fed_common.names import Digest, SiteName
+from fed_common.names import Digest, SiteName, digest_of
+from fed_common.plans import Phase
 from fed_common.signing import VerifyingKey
 from fed_server.beginning import point_of
+from fed_server.config import audit_log_in
 from fed_server.journal import RoundPublished, RunEvent, RunStarted, SiteAnswered
 from fed_server.run_folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifiedRun:
-    """What was found right: the manifests of all rounds, and who co-signed the last one of a finished run."""
+    """What was found right: the manifests of all rounds, and who co-signed the last one of a finished run.
+
+    `asked` is how many entries of the audit log were about these parameters, 0 where it isn't there.
+    """
 
     manifests: tuple[Manifest, ...]
     last: Digest
+    asked: int
     cosigners: tuple[SiteName, ...]
 
 
@@ -61,10 +70,11 @@ def verify_run(
     _refuse_other_run(folder, manifests, events)
     _refuse_other_rounds(chain, events)
     _refuse_other_privacy(manifests[-1], events)
+    asked = _refuse_other_questions(folder, chain, spec)
     cosigners: tuple[SiteName, ...] = ()
     if folder.finished:
         cosigners = _cosigners(folder, chain[-1], spec, coordinator, site_keys)
-    return VerifiedRun(manifests=manifests, last=chain[-1].digest, cosigners=cosigners)
+    return VerifiedRun(manifests=manifests, last=chain[-1].digest, asked=asked, cosigners=cosigners)
 
 
 def _loaded(folder: RunFolder, number: int, spec: ModelSpec, key: VerifyingKey) -> Checkpoint:
@@ -144,6 +154,33 @@ def _refuse_other_privacy(last: Manifest, events: Iterable[RunEvent]) -> None:
             raise TrustError(f"round {last.round}: {trained.site} never stated this of its privacy")
 
 
+def _refuse_other_questions(folder: RunFolder, chain: Sequence[Checkpoint], spec: ModelSpec) -> int:
+    """Step 6; return how many entries were compared.
+
+    Of a candidate that isn't published, because it was dropped or its round isn't over, nothing is known.
+    """
+    named: dict[tuple[int, Phase], Digest] = {(0, "statistics"): chain[0].manifest.parameters}
+    for checkpoint in chain:
+        number = checkpoint.manifest.round
+        iterate_P = checkpoints.load_iterate(folder.checkpoint(number), checkpoint, spec)
+        named[number + 1, "train"] = digest_of(parameter_bytes(iterate_P))
+        if checkpoint.manifest.rollback is None:
+            named[number, "evaluate"] = checkpoint.manifest.parameters
+    lines = audit_log_in(folder.root).read()
+    facts = [line.fact for line in lines if isinstance(line.fact, PlanAsked) and line.fact.run == folder.run]
+    for fact in facts:
+        if named.get((fact.round, fact.phase), fact.parameters) != fact.parameters:
+            raise TrustError(
+                f"round {fact.round}: the sites were asked to {fact.phase} with other parameters"
+            )
+    forgotten = any(line.entry.event == PlanAsked.__name__ and line.fact is None for line in lines)
+    trained = {fact.round for fact in facts if fact.phase == "train"}
+    unasked = {checkpoint.manifest.round for checkpoint in chain[1:]} - trained
+    if lines and unasked and not forgotten:
+        raise TrustError(f"round {min(unasked)}: the audit log doesn't know that it was asked")
+    return len(facts)
+
+
 def _cosigners(
     folder: RunFolder,
     last: Checkpoint,
@@ -151,7 +188,7 @@ def _cosigners(
     coordinator: VerifyingKey,
     site_keys: Mapping[SiteName, VerifyingKey],
 ) -> tuple[SiteName, ...]:
-    """Step 6."""
+    """Step 7."""
     if checkpoints.load(folder.path, spec, coordinator).digest != last.digest:
         raise TrustError(f"{folder.path}: the result is not the last checkpoint")
     signers = checkpoints.load_envelope(folder.path).signers([coordinator, *site_keys.values()])

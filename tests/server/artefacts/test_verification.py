@@ -1,21 +1,29 @@
 """A run's folder is right as a whole, or the first thing that isn't is named."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.fakes import COORDINATOR_KEY, COORDINATOR_SIGNS, EAST, MODEL, NORTH, RUN, SITES
 from tests.released_models import SITE_SIGNS
 from tests.server.runs import SETTINGS, Run, new_run
 
 from fed_common import checkpoint as checkpoints
-from fed_common.checkpoint import MANIFEST_FILE, MODEL_FILE, Manifest
+from fed_common.audit_log.facts import JournalWritten
+from fed_common.audit_log.log import AuditLog
+from fed_common.checkpoint import MANIFEST_FILE, MODEL_FILE, Manifest, SitePrivacy
 from fed_common.errors import FedError, TrustError
+from fed_common.messages import RoundPlan
 from fed_common.names import Digest, RunId
+from fed_common.plans import Phase, Terms
 from fed_server.artefacts.verification import VerifiedRun, verify_run
+from fed_server.config import audit_log_in
 from fed_server.journal import Journal, RoundPublished, RunEvent, RunStarted, SiteAnswered
+from fed_server.planner import Planner
 from fed_server.run_folder import RunFolder
 
 Damage = Callable[[RunFolder], None]
@@ -31,6 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 @pytest.fixture
 def folder(finished: RunFolder, tmp_path: Path) -> RunFolder:
     shutil.copytree(finished.path, tmp_path / finished.run)
+    shutil.copy(audit_log_in(finished.root).path, audit_log_in(tmp_path).path)
     return RunFolder(tmp_path, finished.run)
 
 
@@ -42,6 +51,7 @@ def test_a_run_that_nobody_touched_is_right(folder: RunFolder) -> None:
     found = verified(folder)
     assert [manifest.round for manifest in found.manifests] == [0, 1, 2]
     assert found.cosigners == tuple(sorted(SITES))
+    assert found.asked == 3  # two rounds, and the evaluation after the second
     assert {(t.site, t.rounds, t.first, t.last) for t in found.manifests[-1].trained} == {
         (site, 2, 1, 2) for site in SITES
     }
@@ -52,7 +62,8 @@ def test_a_run_that_is_not_finished_is_right_so_far(tmp_path: Path) -> None:
     settings = replace(SETTINGS, training=SETTINGS.training.model_copy(update={"averaging": "late"}))
     run.start(settings=settings)
     (run.folder.path / MANIFEST_FILE).unlink()
-    assert verified(run.folder).cosigners == ()
+    found = verified(run.folder)
+    assert (found.cosigners, found.asked) == ((), 3)
 
 
 def test_a_site_that_was_away_is_in_the_rounds_that_it_was_in(tmp_path: Path) -> None:
@@ -61,6 +72,43 @@ def test_a_site_that_was_away_is_in_the_rounds_that_it_was_in(tmp_path: Path) ->
     last = run.start()
     assert {trained.site for trained in last.manifest.trained} == set(SITES) - {EAST}
     verified(run.folder)
+
+
+@pytest.mark.parametrize("phase", ["train", "evaluate"])
+def test_a_coordinator_that_sends_other_parameters_than_it_publishes_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: Phase
+) -> None:
+    """Off, without the audit log: journal, checkpoints and signatures of such a run are right."""
+    honest = Planner.plan
+
+    def crafted(
+        self: Planner,
+        number: int,
+        known: Sequence[SitePrivacy],
+        terms: Terms,
+        parameters_P: NDArray[np.float32],
+    ) -> RoundPlan:
+        if (number, terms.phase) == (2, phase):
+            parameters_P = parameters_P + np.float32(0.3)
+        return honest(self, number, known, terms, parameters_P)
+
+    monkeypatch.setattr(Planner, "plan", crafted)
+    run = new_run(tmp_path)
+    run.start()
+    with pytest.raises(TrustError, match=f"round 2: the sites were asked to {phase} with other parameters"):
+        verified(run.folder)
+    run.log.path.unlink()
+    assert verified(run.folder).asked == 0
+
+
+def test_rounds_that_the_audit_log_does_not_know_are_missed(folder: RunFolder) -> None:
+    log = audit_log_in(folder.root)
+    assert log.forget(before=1 << 40) > 0
+    assert verified(folder).asked == 0, "what was let go isn't missed"
+    log.path.unlink()
+    AuditLog(log.path).write("coordinator", JournalWritten(run=folder.run, line=Digest("0" * 64)))
+    with pytest.raises(TrustError, match="round 1: the audit log doesn't know that it was asked"):
+        verified(folder)
 
 
 def resigned(number: int, change: Callable[[Manifest], Manifest]) -> Damage:
