@@ -11,14 +11,18 @@ RunId = NewType("RunId", str)
 Digest = NewType("Digest", str)
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+# Who else acts in an audit log.
+_NO_SITES = ("coordinator", "stranger")
 
 
 def site_name(text: str) -> SiteName:
     """Return `text` as a site name.
 
     Raises:
-        ConfigError: the name could be mistaken for a path or an option.
+        ConfigError: the name could be mistaken for a path or an option, or for somebody else in a log.
     """
+    if text in _NO_SITES:
+        raise ConfigError(f"no site may be called {text}")
     return SiteName(_checked("site name", text))
 
 
