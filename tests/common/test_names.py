@@ -9,7 +9,7 @@ from fed_common.names import run_id, site_name
 @pytest.mark.parametrize("text", ["", "North", "../north", "-north", "n" * 64, "no rth"])
 def test_what_is_no_name_is_refused(text: str) -> None:
     for checked in (site_name, run_id):
-        with pytest.raises(ConfigError, match="name|run id"):
+        with pytest.raises(ConfigError, match=r"name|run id"):
             checked(text)
 
 
