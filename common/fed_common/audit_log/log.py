@@ -54,8 +54,10 @@ class AuditLog:
 
         Raises:
             TrustError: the log on disk was altered.
+            MachineError: it can't be locked.
         """
-        with self._one_at_a_time:
+        # A line that another process is writing may be taken back; of a head nothing can be.
+        with self._one_at_a_time, self._locked():
             self._catch_up()
             return LogHead.of(self._known.tree)
 

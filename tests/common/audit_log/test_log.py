@@ -1,19 +1,22 @@
 """A log holds every event once, in order, and names the entry at which somebody has touched it."""
 
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.fakes import NORTH, RUN
 
 from fed_common import canonical
-from fed_common.audit_log.entry import Line
+from fed_common.audit_log.entry import Line, next_entry
 from fed_common.audit_log.facts import JournalWritten, MessageRefused, PlanAsked, RequestsRefused
 from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.audit_log.log import AuditLog
 from fed_common.audit_log.merkle import prove_consistency, root, verify_consistency
 from fed_common.errors import MachineError, TrustError
+from fed_common.files import locked
 from fed_common.names import digest_of
 
 ASKED = PlanAsked(run=RUN, round=1, phase="train", plan=digest_of(b"plan"), parameters=digest_of(b"model"))
@@ -52,6 +55,26 @@ def test_what_was_written_is_read_back_in_order(tmp_path: Path) -> None:
 def test_a_log_that_was_never_written_is_empty(tmp_path: Path) -> None:
     log = AuditLog(tmp_path / "log.jsonl")
     assert (log.read(), log.head()) == ((), EMPTY_LOG)
+
+
+def test_no_head_is_told_of_a_line_that_another_process_may_still_take_back(tmp_path: Path) -> None:
+    log = written(tmp_path)
+    before, appended = log.path.read_bytes(), threading.Event()
+    entry = next_entry(log.read()[-1].entry, ts=1, actor="stranger", fact=REFUSED)
+
+    def fail() -> None:
+        with locked(log.path.with_suffix(".lock")):
+            log.path.write_bytes(before + Line(entry=entry, fact=REFUSED).encode() + b"\n")
+            appended.set()
+            time.sleep(0.2)  # a slow disk, which refuses in the end
+            log.path.write_bytes(before)
+
+    with ThreadPoolExecutor() as pool:
+        failing = pool.submit(fail)
+        assert appended.wait(10)
+        assert log.head().size == 3
+        failing.result()
+    log.write("coordinator", JOURNAL)
 
 
 def test_the_head_is_the_root_of_the_tree_of_all_entries(tmp_path: Path) -> None:
