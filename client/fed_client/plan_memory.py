@@ -11,7 +11,7 @@ A plan that the coordinator has signed is accepted only forwards (TUF's rule aga
    that was away for some rounds needs no more.
 
 What was accepted is on disk, signed by the site, before anything is done about the plan; it is kept for each
-coordinator and task. Where it is lost, the ledger still refuses what was charged.
+key of the site, coordinator and task. Where it is lost, the ledger still refuses what was charged.
 """
 
 from dataclasses import dataclass, replace
@@ -122,4 +122,6 @@ class PlanMemory:
 
     @property
     def _path(self) -> Path:
-        return self.folder / f"{self.coordinator.fingerprint[:16]}-{self.task[:16]}.signed"
+        # A site with a new key must not fall silent: it can't vouch for what was signed with the old one.
+        whose = self.key.verifying_key.fingerprint, self.coordinator.fingerprint, self.task
+        return self.folder / f"{'-'.join(part[:16] for part in whose)}.signed"

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.fakes import EVALUATE, STATISTICS, TRAIN, lineage_of, plan_of, plans_in
+from tests.fakes import EVALUATE, STATISTICS, TRAIN, lineage_of, new_key, plan_of, plans_in
 from tests.full_disk import disk_full_after
 
 from fed_client.policy import PolicyRefusal
@@ -91,6 +91,15 @@ def test_a_memory_that_somebody_has_edited_is_not_believed(tmp_path: Path) -> No
     kept.write_bytes(kept.read_bytes().replace(b'"round":3', b'"round":2'))
     with pytest.raises(TrustError, match="damaged"):
         plans_in(tmp_path).accept(plan_of(number=3))
+
+
+def test_a_site_with_a_new_key_begins_anew_and_the_old_key_s_memory_stays(tmp_path: Path) -> None:
+    accept(tmp_path, plan_of(number=3))
+    anew = replace(plans_in(tmp_path), key=new_key())
+    anew.accept(plan_of(number=2))
+    with pytest.raises(PolicyRefusal, match="stale-round"):
+        anew.accept(plan_of(number=1))
+    assert refused(tmp_path, plan_of(number=2)) == "stale-round"
 
 
 def test_on_a_full_disk_nothing_is_accepted(tmp_path: Path) -> None:
