@@ -145,7 +145,10 @@ class Site:
                 self.log.accepted(statement)
                 if (given := self._remembered(plan)) is not None:
                     logger.info("round %d %s: asked again, the same bytes are sent", plan.round, plan.phase)
-                    return given
+                    answer, given_message = given
+                    head = answer.privacy.ledger.digest
+                    self.log.answered(plan, body=answer.body, ledger=head, again=True)
+                    return given_message
                 with self.log.tracing_strangers():
                     return self._work(plan, own, parameters)
             except PolicyRefusal as refusal:
@@ -173,15 +176,15 @@ class Site:
             raise PolicyRefusal("task-differs", "classes or recipe are not those of this site's task file")
         return own
 
-    def _remembered(self, plan: RoundPlan) -> bytes | None:
-        """Return the bytes already given to this very plan."""
+    def _remembered(self, plan: RoundPlan) -> tuple[AnswerStatement, bytes] | None:
+        """Return the answer already given to this very plan, and its bytes."""
         message = self.answers.find(plan.run, plan.round, plan.phase)
         if message is None:
             return None
         statement, _ = unseal(message, AnswerStatement, self.identity.key.verifying_key)
         if statement.plan != plan.digest:
             raise PolicyRefusal("round-asked-differently", f"round {plan.round} was answered to another plan")
-        return message
+        return statement, message
 
     def _work(self, plan: RoundPlan, own: SiteTerms, parameters: bytes) -> bytes:
         admission = self._admit(plan, own)

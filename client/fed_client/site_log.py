@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from fed_common import canonical
 from fed_common.audit_log.facts import (
     CosignatureGiven,
     CosignatureRefused,
@@ -76,12 +77,17 @@ class SiteLog:
         )
         self.log.write(self.site, fact)
 
-    def answered(self, plan: RoundPlan, *, body: Digest, ledger: Digest) -> None:
-        """Write that an answer with this body is on disk, and the ledger's head after it."""
+    def answered(self, plan: RoundPlan, *, body: Digest, ledger: Digest, again: bool = False) -> None:
+        """Write that an answer with this body is on disk, and the ledger's head after it.
+
+        One that is sent `again` is written down only if a crash came between disk and log.
+        """
         fact = PlanAnswered(
             run=plan.run, round=plan.round, phase=plan.phase, plan=plan.digest, body=body, ledger=ledger
         )
-        self.log.write(self.site, fact)
+        # By the digest, which stays when the words are forgotten.
+        if not again or all(line.entry.data != canonical.digest(fact) for line in self.log.read()):
+            self.log.write(self.site, fact)
 
     def cosigned(self, statement: Digest, *, given: bool) -> None:
         """Write that the model of a finished run was co-signed, or wasn't."""

@@ -22,6 +22,7 @@ from tests.fakes import (
     SITE_KEYS,
     STATISTICS,
     TRAIN,
+    log_in,
     opened_site,
     plan_of,
     sealed,
@@ -29,9 +30,11 @@ from tests.fakes import (
 from tests.full_disk import disk_full_after
 
 from fed_client.site import Site
+from fed_client.site_log import SiteLog
 from fed_client.training import TrainingStoppedError
 from fed_common import canonical, fixedpoint
 from fed_common.accounting import Spend
+from fed_common.audit_log.facts import PlanAnswered
 from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.checkpoint import parameter_bytes
 from fed_common.errors import MachineError, MalformedMessageError, TrustError
@@ -141,6 +144,38 @@ def test_a_plan_asked_twice_gets_the_same_bytes_for_one_charge(tmp_path: Path) -
     with opened_site(tmp_path) as restarted:
         assert restarted.answer(sealed(plan_of())) == first
         assert len(restarted.ledger.events) == 1
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class DyingLog(SiteLog):
+    """Ends the process when the first answer is on disk, and not in the log."""
+
+    def answered(self, plan: RoundPlan, *, body: Digest, ledger: Digest, again: bool = False) -> None:
+        raise Killed
+
+
+def test_an_answer_that_a_crash_kept_out_of_the_log_is_written_down_when_it_is_sent_again(
+    tmp_path: Path,
+) -> None:
+    with opened_site(tmp_path) as site:
+        site.log = DyingLog(site=site.log.site, log=site.log.log)
+        with pytest.raises(Killed):
+            site.answer(sealed(plan_of()))
+        charged = site.ledger.head.digest
+    with opened_site(tmp_path) as restarted:
+        restarted.answer(sealed(plan_of(EVALUATE)))  # the ledger goes on
+        for _ in range(3):
+            statement, _ = unseal(
+                restarted.answer(sealed(plan_of())), AnswerStatement, SITE_KEYS[NORTH].verifying_key
+            )
+    facts = [line.fact for line in log_in(tmp_path).read()]
+    answered = [fact for fact in facts if isinstance(fact, PlanAnswered) and fact.phase == "train"]
+    assert [(fact.plan, fact.body, fact.ledger) for fact in answered] == [
+        (plan_of().digest, statement.body, charged)
+    ]
 
 
 def test_a_round_answered_is_not_answered_to_another_plan(site: Site, randomness: CountingRandomness) -> None:
