@@ -7,13 +7,15 @@ have died, and what counts is that nobody can deny it.
 
 import logging
 from collections import Counter
+from collections.abc import Iterable
 
+from fed_common import canonical
 from fed_common.audit_log.facts import JournalWritten, LogForked, PlanAsked, SiteHeadSeen
 from fed_common.audit_log.head import LogHead
 from fed_common.audit_log.log import AuditLog
 from fed_common.messages import RoundPlan
 from fed_common.names import Digest, RunId, SiteName
-from fed_server.journal import Journal
+from fed_server.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -61,11 +63,15 @@ class CoordinatorLog:
         """Write that a line, with this digest, was written into a run's journal."""
         self._log.write("coordinator", JournalWritten(run=run, line=line))
 
-    def catch_up(self, run: RunId, journal: Journal) -> None:
-        """Write what a crash has kept back of a run's journal."""
-        facts = (line.fact for line in self._log.read())
-        known = Counter(f.line for f in facts if isinstance(f, JournalWritten) and f.run == run)
-        for digest in journal.digests():
-            if known[digest] == 0:
-                self.journalled(run, digest)
-            known[digest] -= 1
+    def catch_up(self, runs: Iterable[RunFolder]) -> None:
+        """Write what a crash has kept back of the runs' journals, after what it has torn is cut off."""
+        # By the digests of the facts, which stay when their words are forgotten.
+        known = Counter(line.entry.data for line in self._log.read())
+        for folder in runs:
+            folder.journal.mend()
+            for line in folder.journal.digests():
+                fact = canonical.digest(JournalWritten(run=folder.run, line=line))
+                if known[fact] == 0:
+                    self.journalled(folder.run, line)
+                else:
+                    known[fact] -= 1

@@ -114,8 +114,7 @@ class Federation:
         return current
 
     def _begin_or_resume(self) -> tuple[Checkpoint, Weights]:
-        self.folder.journal.mend()
-        self.coordinator.log.catch_up(self.folder.run, self.folder.journal)
+        self.coordinator.log.catch_up(RunFolder.all_in(self.folder.root))
         for event in self.folder.journal.read():
             if isinstance(event, SiteAnswered):
                 self._continuity.remember(event.site, event.privacy)

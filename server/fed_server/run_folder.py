@@ -39,6 +39,11 @@ class RunFolder:
             return None
 
     @classmethod
+    def all_in(cls, root: Path) -> tuple[Self, ...]:
+        """Return every run that has a journal, by their ids."""
+        return tuple(cls(root, RunId(path.parent.name)) for path in sorted(root.glob("*/journal.jsonl")))
+
+    @classmethod
     def begin(cls, root: Path, name: str, *, start: Path | None = None) -> Self:
         """Make the folder of a new run and remember it as the current one.
 

@@ -20,10 +20,12 @@ from fed_common.key_files import pem, write_private
 from fed_common.names import Digest, digest_of
 from fed_common.pki.key_folder import KeyFolder
 from fed_common.signing import SigningKey
-from fed_server.audit_commands import app
+from fed_server.audit_commands import app, coordinator_of
+from fed_server.coordinator_log import CoordinatorLog
 from fed_server.journal import RunFinished
 from fed_server.registry.admission import Admissions
 from fed_server.registry.registry import Registry
+from fed_server.run_folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +127,32 @@ def test_what_a_crash_kept_back_of_journal_and_register_is_noted_later(coordinat
     assert "every entry" in coordinator.audit("verify")
     registered = [f.fact for f in coordinator.run.log.read() if isinstance(f.fact, RegisterWritten)]
     assert len(registered) == 4
+
+
+def test_what_a_crash_kept_back_is_noted_when_another_run_begins(coordinator: Coordinator) -> None:
+    first = coordinator.run.folder
+    first.journal.write(RunFinished(rounds=9))
+    with first.journal.path.open("ab") as journal:
+        journal.write(b'{"at":1,"event":"RunFin')  # torn by the same crash
+    with pytest.raises(TrustError, match="the journal of run-1: 1 lines were never in the log"):
+        coordinator.audit("verify")
+    Run(RunFolder.begin(first.root, "play")).start()
+    assert "every entry" in coordinator.audit("verify")
+
+
+def test_what_was_forgotten_is_not_noted_again(coordinator: Coordinator) -> None:
+    coordinator.run.log.forget(before=1 << 40)
+    size = coordinator.run.log.head().size
+    CoordinatorLog(coordinator.run.log).catch_up([coordinator.run.folder])
+    assert coordinator.run.log.head().size == size
+
+
+def test_a_run_that_goes_on_while_its_log_is_checked_raises_no_alarm(coordinator: Coordinator) -> None:
+    owner = coordinator_of(coordinator.folder / "federation.toml")
+    read = owner.checked()
+    coordinator.run.start()
+    assert coordinator.run.log.head().size > read.head.size
+    assert not owner.missing(read)
 
 
 def test_a_site_s_copy_that_agrees_is_told_so(coordinator: Coordinator) -> None:

@@ -76,7 +76,7 @@ def publish(
             site_keys=IdentityKeys(settings.door.registry),
             out=out,
         )
-        CoordinatorLog(settings.log).catch_up(folder.run, folder.journal)
+        CoordinatorLog(settings.log).catch_up([folder])
         write_report(folder.report, folder.journal.read(), settings.references)
     typer.echo(f"{out}: published {run} as release {release.number}, {_ground(ground)}")
     typer.echo(f"report: {folder.report}")

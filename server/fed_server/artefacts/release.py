@@ -19,7 +19,7 @@ from fed_common.checkpoint import MANIFEST_FILE, MODEL_FILE
 from fed_common.errors import ConfigError, PrivacyError, QuorumError
 from fed_common.files import write_atomically
 from fed_common.models import ModelSpec
-from fed_common.names import RunId, SiteName
+from fed_common.names import SiteName
 from fed_common.signing import SigningKey, VerifyingKey
 from fed_server.journal import ModelReleased, RunEvent, RunStarted, SiteAnswered
 from fed_server.run_folder import RunFolder
@@ -109,8 +109,8 @@ def load_audit(path: Path) -> AuditVerdict:
 def _last_number(root: Path, federation: str) -> int:
     """Return the number of the federation's last release in any of its runs, 0 before the first."""
     last = 0
-    for path in root.glob("*/journal.jsonl"):
-        events = RunFolder(root, RunId(path.parent.name)).journal.read()
+    for folder in RunFolder.all_in(root):
+        events = folder.journal.read()
         if any(isinstance(event, RunStarted) and event.name == federation for event in events):
             last = max([last, *(event.number for event in events if isinstance(event, ModelReleased))])
     return last
