@@ -1,16 +1,23 @@
 """What a coordinator and an auditor type about finished models."""
 
+import time
 from pathlib import Path
 
 import pytest
 from tests.fakes import COORDINATOR_SIGNS, SITES, TASK
-from tests.released_models import MANIFEST, NOW, ROOT, release_of, sealed_release, write_released
+from tests.released_models import MANIFEST, ROOT, YEAR_S, release_of, sealed_release, write_released
 from tests.server.federation_files import TASK_TOML, run, write_federation
 
 from fed_common import canonical
 from fed_common.artefacts.root import ModelRoot
 from fed_common.errors import ConfigError, TrustError
 from fed_common.task import load_task
+
+EXPIRES = int(time.time()) + YEAR_S  # by the clock that the commands go by
+
+
+def valid_release(*, number: int = 1) -> bytes:
+    return sealed_release(release_of(number=number, expires=EXPIRES))
 
 
 @pytest.fixture
@@ -19,7 +26,7 @@ def files(tmp_path: Path) -> Path:
     assert load_task(tmp_path / "task.toml").digest == TASK.digest
     (tmp_path / "trust.json").write_bytes(canonical.encode(ROOT) + b"\n")
     (tmp_path / "identity.pub").write_bytes(COORDINATOR_SIGNS.pem)
-    write_released(tmp_path / "published")
+    write_released(tmp_path / "published", release=valid_release())
     return tmp_path
 
 
@@ -39,11 +46,11 @@ def test_a_published_model_is_verified_and_remembered(files: Path) -> None:
         "--memory", files / "accepted.json",
     )  # fmt: skip
     told = run(*words)
-    assert "published: release 1 until 2028-01-15" in told
+    assert f"published: release 1 until {time.strftime('%Y-%m-%d', time.gmtime(EXPIRES))}" in told
     assert f"signed: run {MANIFEST.run}, round 9 of 9" in told
-    write_released(files / "published", release=sealed_release(release_of(number=2)))
+    write_released(files / "published", release=valid_release(number=2))
     run(*words)
-    write_released(files / "published")
+    write_released(files / "published", release=valid_release())
     with pytest.raises(TrustError, match="release 1 is older than 2"):
         run(*words)
 
@@ -55,9 +62,9 @@ def test_only_a_finished_run_is_co_signed(tmp_path: Path) -> None:
 
 def test_a_key_alone_says_what_it_does_not_look_at(files: Path) -> None:
     task = ("--task", files / "task.toml")
+    write_released(files / "published", release=sealed_release(release_of(expires=1)))
     told = run("verify", files / "published", "--key", files / "identity.pub", *task)
     assert "by the coordinator's word alone" in told
-    write_released(files / "published", release=sealed_release(release_of(expires=NOW - 1)))
     with pytest.raises(ConfigError, match="either --trust"):
         run("verify", files / "published", *task)
     with pytest.raises(ConfigError, match="goes with --trust"):
