@@ -37,9 +37,7 @@ def coordinator_of(config: Path) -> Owner:
         log=log,
         key=registry.key,
         others={str(site): key for site, key in keys.items()},
-        missing=lambda read: [
-            *_differences([*_journals(read, trust.runs), *_register(read, registry)], log)
-        ],
+        missing=lambda read: [*_differences([*_journals(read, trust.runs), *_register(read, registry)], log)],
     )
 
 
