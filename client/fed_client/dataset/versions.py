@@ -139,6 +139,11 @@ def datasets_folder(state: Path, task: Task) -> Path:
     return state / "datasets" / (name or "task")
 
 
+def dataset_folders(state: Path) -> list[Path]:
+    """Return where versions are kept for any task, also for those that the site has learnt before."""
+    return sorted(path for path in (state / "datasets").glob("*") if path.is_dir())
+
+
 def list_versions(folder: Path) -> list[int]:
     """Return the numbers of the versions, oldest first."""
     if not folder.is_dir():

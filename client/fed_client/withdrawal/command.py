@@ -3,16 +3,18 @@
 It is done in this order; whatever fails, the daemon refuses to start until it is finished:
 
 1. no daemon runs, and the ledger is whole;
-2. every patient is found in a version, or withdrew before: a typing error must not pass for a withdrawal;
+2. every patient is found in a version for any task, or withdrew before: a typing error must not pass for a
+   withdrawal;
 3. the list of who withdrew is written;
 4. a new version is registered without them;
-5. the pictures of all versions with them are deleted, even if 4 failed;
+5. the pictures of all versions with them, for any task, are deleted, even if 4 failed;
 6. the certificate is signed, and its digest written into the audit log.
 
 A PatientID is asked for, not given on the command line, which others on the machine can read.
 """
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -20,10 +22,10 @@ import typer
 
 from fed_client.config import SiteConfig, load_site_config
 from fed_client.dataset import SiteKeys
-from fed_client.dataset.versions import list_versions, load_version
+from fed_client.dataset.versions import Version, dataset_folders, list_versions, load_version
 from fed_client.deidentification import Pseudonym, keyed_digest, normalise
 from fed_client.opening import register_configured, site_keys
-from fed_client.withdrawal.erasing import erase, patients_of, versions_holding
+from fed_client.withdrawal.erasing import erase, holds, patients_of
 from fed_client.withdrawal.withdrawn import note_withdrawn, read_withdrawn
 from fed_common import signed_fact
 from fed_common.audit_log.facts import PatientsWithdrew
@@ -78,7 +80,7 @@ def _withdraw(
     if record.fragment:
         raise LedgerError("the ledger's last line is torn; `fed-client start` mends it")
     everybody = frozenset[Pseudonym]().union(*withdrawing)
-    held = list(versions_holding(everybody, settings.datasets, key=key, site_secret=keys.secret))
+    held = [old for old in _versions(settings) if holds(old, everybody, keys.secret)]
     known = read_withdrawn(settings.state, key).union(*(patients_of(v, keys.secret) for v in held))
     missing = sum(not pseudonyms & known for pseudonyms in withdrawing)
     if missing:  # 2
@@ -93,8 +95,7 @@ def _withdraw(
         for old in held:  # 5
             erase(old)
     # Of versions that were erased before, nobody knows any more who was in them.
-    versions = (load_version(settings.datasets, n, key) for n in list_versions(settings.datasets))
-    erased = tuple(old.digest for old in versions if old.erased)
+    erased = tuple(old.digest for old in _versions(settings) if old.erased)
     return PatientWithdrawal(
         site=settings.name,
         patients=len(withdrawing),
@@ -104,6 +105,13 @@ def _withdraw(
         runs=tuple(dict.fromkeys(event.run for event in record.events if event.dataset in erased)),
         ledger=record.head,
     )
+
+
+def _versions(settings: SiteConfig) -> Iterator[Version]:
+    """Yield all versions, for whichever task."""
+    key = settings.signing_key.verifying_key
+    for folder in dataset_folders(settings.state):
+        yield from (load_version(folder, number, key) for number in list_versions(folder))
 
 
 def _pseudonyms(patient_id: str, issuer: str, secret: bytes) -> frozenset[Pseudonym]:

@@ -1,14 +1,12 @@
 """Deletes the pictures of versions that held somebody who withdrew; their signed manifests stay."""
 
-from collections.abc import Iterator, Set
-from pathlib import Path
+from collections.abc import Set
 
 from fed_client.dataset.copying import whole_hex
-from fed_client.dataset.versions import CONTENTS, Version, list_versions, load_version
+from fed_client.dataset.versions import CONTENTS, Version
 from fed_client.deidentification import Pseudonym
 from fed_common.errors import MachineError
 from fed_common.files import sync_folder
-from fed_common.signing import VerifyingKey
 
 
 def patients_of(version: Version, site_secret: bytes) -> frozenset[Pseudonym]:
@@ -22,14 +20,9 @@ def patients_of(version: Version, site_secret: bytes) -> frozenset[Pseudonym]:
     return frozenset(Pseudonym(whole_hex(patient)) for patient in table.rows_N["patient"].tolist())
 
 
-def versions_holding(
-    patients: Set[Pseudonym], folder: Path, *, key: VerifyingKey, site_secret: bytes
-) -> Iterator[Version]:
-    """Yield the versions with a picture of one of the patients; see `patients_of` for what is raised."""
-    for number in list_versions(folder):
-        version = load_version(folder, number, key)
-        if not version.erased and patients_of(version, site_secret) & patients:
-            yield version
+def holds(version: Version, patients: Set[Pseudonym], site_secret: bytes) -> bool:
+    """Tell whether a version has a picture of one of the patients; see `patients_of` for what is raised."""
+    return not version.erased and bool(patients_of(version, site_secret) & patients)
 
 
 def erase(version: Version) -> None:

@@ -130,6 +130,29 @@ def test_a_patient_withdraws(site: Site) -> None:
     assert versions_of(settings)[-1].manifest.patients == 11
 
 
+def test_a_patient_leaves_the_data_sets_of_all_tasks(site: Site) -> None:
+    first, out = load_site_config(site.config), site.root / "certificate"
+    site.run("add")
+    (learnt,) = versions_of(first)
+    with ledger_of(first, learnt.digest) as ledger:
+        ledger.charge(RUN, 1, "train", SPEND)
+    task = site.root / "task.toml"
+    task.write_text(task.read_text().replace('"chest"', '"chest two"'))
+    site.configure()
+    second = load_site_config(site.config)
+    site.run("add")
+    told = site.run("withdraw", "--out", str(out), typed=f"{CANARY}-3\n")
+
+    assert [version.erased for version in versions_of(first)] == [True]
+    old, new = versions_of(second)
+    assert (old.erased, new.erased) == (True, False)
+    certificate = certificate_in(out, second)
+    assert set(certificate.erased) == {learnt.digest, old.digest}
+    assert certificate.runs == (RUN,) and f"{RUN} has learnt from them" in told
+    with pytest.raises(DataError, match="run `fed-client data add`"):
+        open_registered(first)
+
+
 def test_a_typing_error_is_no_withdrawal(site: Site) -> None:
     settings, out = load_site_config(site.config), site.root / "certificate"
     site.folder.add(12, patient="7", name="issued.dcm", IssuerOfPatientID="Ward")
