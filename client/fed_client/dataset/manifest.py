@@ -86,7 +86,7 @@ class Manifest:
 
     `contents` is the same for the same pictures, labels and sides, whoever registers them when; the
     digests of the files are those of one encryption. `key` is wrapped by the site's secret. `withdrawn` is
-    how many patients had withdrawn.
+    how many pseudonyms the list of who withdrew had; a patient has two where an issuer was named.
     """
 
     dataset: str

@@ -88,7 +88,7 @@ def differences(version: Version, source: Source, task: Task) -> str:
         ("file_is_patient", made.file_is_patient, source.file_is_patient),
         ("accept_reports", made.accept_reports, source.accept_reports),
         ("defacing_attested", made.defacing_attested, source.defacing_attested),
-        ("number of patients who withdrew", made.withdrawn, len(source.withdrawn)),
+        ("list of who withdrew", made.withdrawn, len(source.withdrawn)),
     )
     return ", ".join(name for name, then, now in asked if then != now)
 

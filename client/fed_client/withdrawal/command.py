@@ -67,6 +67,11 @@ def withdraw_command(
         fact = PatientsWithdrew(patients=len(ids), dataset=certificate.dataset, certificate=digest_of(line))
         AuditLog(settings.audit).write(settings.name, fact)
     typer.echo(f"{len(ids)} patients withdrew; {len(certificate.erased)} versions are erased; {out}")
+    named = f" and of {normalise(issuer)}" if issuer else ""
+    typer.echo(
+        f"looked for: these IDs without an issuer{named}; where a header names another issuer, "
+        "the ID is taken for another person's: withdraw it with --issuer, too"
+    )
     for run in certificate.runs:
         typer.echo(f"{run} has learnt from them")
 
@@ -88,7 +93,7 @@ def _withdraw(
             f"{missing} of {len(withdrawing)} patients have no picture here; nothing was changed. "
             "Is the ID right, and its --issuer?"
         )
-    note_withdrawn(settings.state, everybody & known, keys.identity)  # 3
+    note_withdrawn(settings.state, everybody, keys.identity)  # 3, also under names that may come yet
     try:
         version = register_configured(settings)  # 4
     finally:

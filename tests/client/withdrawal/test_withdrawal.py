@@ -130,6 +130,24 @@ def test_a_patient_withdraws(site: Site) -> None:
     assert versions_of(settings)[-1].manifest.patients == 11
 
 
+def test_an_id_of_an_issuer_is_withdrawn_where_the_issuer_is_named_also_for_later(site: Site) -> None:
+    settings = load_site_config(site.config)
+    site.folder.add(12, patient=f"{CANARY}-3", name="issued.dcm", IssuerOfPatientID="Ward")
+    site.run("add")
+    told = site.run("withdraw", "--out", str(site.root / "first"), typed=f"{CANARY}-3\n")
+    assert versions_of(settings)[-1].manifest.patients == 12  # nobody said that this is the same person
+    assert "another person's: withdraw it with --issuer, too" in told
+
+    for issuer, patient in (("Ward", 3), ("ICU", 4)):
+        out = site.root / issuer
+        told = site.run("withdraw", "--out", str(out), "--issuer", issuer, typed=f"{CANARY}-{patient}\n")
+    assert "these IDs without an issuer and of icu;" in told
+    assert versions_of(settings)[-1].manifest.patients == 10
+    site.folder.add(13, patient=f"{CANARY}-4", name="later.dcm", IssuerOfPatientID="icu")
+    site.run("add")
+    assert versions_of(settings)[-1].manifest.patients == 10
+
+
 def test_a_patient_leaves_the_data_sets_of_all_tasks(site: Site) -> None:
     first, out = load_site_config(site.config), site.root / "certificate"
     site.run("add")
@@ -180,7 +198,7 @@ def test_too_few_who_stay_are_erased_too_and_the_site_does_not_start(site: Site)
     with pytest.raises(DataError):
         site.run("withdraw", "--out", str(out), "--patients", str(site.root / "ids"))
     assert [version.erased for version in versions_of(settings)] == [True]
-    with pytest.raises(DataError, match="number of patients who withdrew; run `fed-client data add`"):
+    with pytest.raises(DataError, match="list of who withdrew; run `fed-client data add`"):
         open_registered(settings)
 
     for number in range(12, 20):
