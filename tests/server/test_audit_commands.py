@@ -12,6 +12,7 @@ from tests.server.runs import Run, new_run
 from tests.server.test_status import FEDERATION
 from typer.testing import CliRunner
 
+from fed_common.audit_log.commands import verify_logs
 from fed_common.audit_log.facts import PlanAccepted, PlanAsked, RegisterWritten
 from fed_common.audit_log.handed_out import CheckedLog, export_log
 from fed_common.audit_log.log import AuditLog
@@ -198,10 +199,21 @@ def test_an_auditor_needs_public_keys_alone(coordinator: Coordinator) -> None:
     key.write_bytes(COORDINATOR_KEY.verifying_key.pem)
     files = list(map(str, (copy, entry, growth)))
     nowhere = ["--config", str(coordinator.folder / "none.toml")]
-    printed = CliRunner().invoke(app, ["verify", *files, "--key", str(key), *nowhere]).output
+    printed = CliRunner().invoke(app, ["verify", *files, "--key", f"coordinator={key}", *nowhere]).output
     assert "every entry holds" in printed
     assert "has entry 2, RegisterWritten of " in printed
     assert "grew out of 3 entries" in printed
+
+
+def test_a_log_is_its_signer_s_whatever_it_says(coordinator: Coordinator) -> None:
+    """Off, a rewritten log under another name is compared with none of the heads that sites have seen."""
+    copy, key = coordinator.folder / "copy.json", coordinator.folder / "identity.pub"
+    copy.write_bytes(export_log(CheckedLog(owner="coordinator-2026", lines=()), COORDINATOR_KEY))
+    key.write_bytes(COORDINATOR_KEY.verifying_key.pem)
+    with pytest.raises(TrustError, match="coordinator-2026's, another has signed it: coordinator"):
+        verify_logs(None, [copy], [("coordinator", COORDINATOR_KEY.verifying_key)])
+    with pytest.raises(ConfigError, match="NAME=FILE"):
+        coordinator.audit("verify", copy, "--key", key)
 
 
 def test_a_proof_is_of_one_thing(coordinator: Coordinator) -> None:

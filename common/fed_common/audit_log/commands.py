@@ -63,13 +63,16 @@ def audit_commands(owner_of: Callable[[Path], Owner], *, config_file: str) -> ty
             list[Path] | None, typer.Argument(help="What others handed out; without it, this log alone.")
         ] = None,
         key: Annotated[
-            list[Path] | None,
-            typer.Option(help="Public keys of those others; with one, no configuration is needed."),
+            list[str] | None,
+            typer.Option(
+                metavar="NAME=FILE",
+                help="Whose public key is in which file; with one, no configuration is needed.",
+            ),
         ] = None,
         config: Annotated[Path, config_option] = Path(config_file),
     ) -> None:
         """Check the log, and files that others handed out, side by side; ends with 5 if one can't be true."""
-        keys = [VerifyingKey.load(path) for path in key or []]
+        keys = [_named_key(text) for text in key or []]
         verify_logs(owner_of(config) if not keys or config.exists() else None, files or [], keys)
 
     @app.command()
@@ -128,29 +131,39 @@ def audit_commands(owner_of: Callable[[Path], Owner], *, config_file: str) -> ty
     return app
 
 
-def verify_logs(owner: Owner | None, files: Sequence[Path], keys: Sequence[VerifyingKey]) -> None:
+def verify_logs(owner: Owner | None, files: Sequence[Path], keys: Sequence[tuple[str, VerifyingKey]]) -> None:
     """Check the owner's log, where there is one, and `files` signed with `keys` or by those it knows.
+
+    Whose a file is isn't taken from the file: under another name a log would be compared with nothing.
 
     Raises:
         TrustError: something doesn't hold, or two logs contradict each other; all is printed.
     """
     known = {owner.name: owner.key.verifying_key, **owner.others} if owner else {}
-    names = {other.fingerprint: name for name, other in known.items()}
+    named = [*known.items(), *keys]
+    names = {key.fingerprint: name for name, key in named}
     logs: list[CheckedLog] = []
     if owner is not None:
         logs.append(own := owner.checked())
         typer.echo(f"{own.owner}: {_told(own.head)}; every entry follows the one before it")
         _refuse(owner.missing(own))
     for path in files:
-        found, signer = read_handed_out(_read(path), [*keys, *known.values()])
-        if names.get(signer.fingerprint, found.owner) != found.owner:
-            raise TrustError(f"{path}: says that it is {found.owner}'s, another has signed it")
+        found, signer = read_handed_out(_read(path), [key for _, key in named])
+        if (name := names[signer.fingerprint]) != found.owner:
+            raise TrustError(f"{path}: says that it is {found.owner}'s, another has signed it: {name}")
         typer.echo(f"{path}: {_found(found)}; signed with {signer.spoken}")
         if isinstance(found, CheckedLog):
             logs.append(found)
     _refuse(list(contradictions(*logs)))
     if len(logs) > 1:
         typer.echo(f"{len(logs)} logs agree on the heads and the plans that they share")
+
+
+def _named_key(text: str) -> tuple[str, VerifyingKey]:
+    name, found, path = text.partition("=")
+    if not found:
+        raise ConfigError(f"--key is NAME=FILE, such as north=north/identity.pub, got {text[:80]!r}")
+    return name, VerifyingKey.load(Path(path))
 
 
 def _read(path: Path) -> bytes:
