@@ -39,6 +39,7 @@ class Cosigning:
             TrustError: the checkpoint isn't the coordinator's.
             MachineError: it can't be written.
         """
+        folder.journal.mend()
         last = checkpoints.latest(folder.checkpoints)
         if last is None:
             raise TrustError(f"{folder.path}: holds no checkpoint")

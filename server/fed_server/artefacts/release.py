@@ -59,6 +59,7 @@ def release_model(
         raise ConfigError(f"run {folder.run} is not finished; its model can be published when it is")
     if (out / MANIFEST_FILE).exists():
         raise ConfigError(f"{out}: holds a published model already; choose another folder")
+    folder.journal.mend()
     finished = checkpoints.load(folder.path, spec, key.verifying_key)
     events = folder.journal.read()
     started = next(event for event in events if isinstance(event, RunStarted))

@@ -108,6 +108,23 @@ def test_a_site_that_was_away_signs_later_and_no_other_is_asked(tmp_path: Path) 
     assert [question.sites for question in exchange.questions] == [(EAST,)]
 
 
+def test_a_journal_that_was_torn_at_the_end_is_mended_before_signatures_are_told(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    run.offline.add(EAST)
+    run.start()
+    path = run.folder.journal.path
+    path.write_bytes(path.read_bytes()[:-7])  # within the line that tells of the end
+    exchange = DirectExchange({EAST: partial(cosignature, site=EAST)})
+
+    def tell(told: ModelCosigned) -> None:
+        run.folder.journal.write(told)
+
+    cosigning(exchange).present(run.folder, tell=tell)
+    assert cosigned_of(run.folder).sites == tuple(sorted(SITES))
+    run.start()
+    assert isinstance(run.folder.journal.read()[-1], RunFinished)
+
+
 def cosigning(exchange: DirectExchange) -> Cosigning:
     coordinator = Coordinator(
         key=COORDINATOR_KEY,

@@ -28,6 +28,7 @@ from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.errors import ConfigError, MalformedMessageError, PrivacyError, QuorumError
 from fed_common.names import RunId, digest_of
 from fed_server.artefacts.release import ReleaseTerms, load_audit, release_model
+from fed_server.journal import ModelReleased
 from fed_server.report import render_report
 from fed_server.run_folder import RunFolder
 
@@ -72,6 +73,17 @@ def test_every_release_of_a_federation_has_a_higher_number(tmp_path: Path) -> No
     other = RunFolder.begin(tmp_path / "runs", "other")
     Run(other).start(settings=replace(SETTINGS, name="other"))
     assert released(other, tmp_path / "other").number == 1
+
+
+def test_a_journal_that_was_torn_at_the_end_is_mended_before_the_release_is_told(tmp_path: Path) -> None:
+    run = Run(RunFolder.begin(tmp_path, "play"))
+    run.start()
+    path = run.folder.journal.path
+    path.write_bytes(path.read_bytes()[:-7])
+    for number in (1, 2):  # nor does it stop the next
+        assert released(run.folder, tmp_path / f"out-{number}").number == number
+    told = run.folder.journal.read()[-1]
+    assert isinstance(told, ModelReleased) and told.number == 2
 
 
 def test_a_model_that_too_few_sites_signed_is_not_let_go(tmp_path: Path) -> None:
