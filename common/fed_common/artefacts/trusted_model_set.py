@@ -135,8 +135,12 @@ class TrustedModelSet:
 
     def _refuse_older(self, release: ModelRelease) -> None:
         last = self._last
-        if last is None or last.federation != release.federation:
+        if last is None:
             return
+        if last.federation != release.federation:
+            raise TrustError(
+                f"the memory is of releases of {last.federation[:50]}: take one for each federation"
+            )
         if release.number < last.number:
             raise TrustError(f"release {release.number} is older than {last.number}, accepted before")
         if release.number == last.number and canonical.digest(release) != last.release:

@@ -83,9 +83,10 @@ def test_a_damaged_memory_lets_nothing_pass(tmp_path: Path) -> None:
         open_released(write_released(tmp_path), ROOT, task=TASK, memory=tmp_path / "memory", now=NOW)
 
 
-def test_what_other_federations_released_counts_apart() -> None:
+def test_what_other_federations_released_is_neither_trusted_nor_remembered() -> None:
     last = Accepted(federation="other", number=9, release=canonical.digest(release_of()))
-    trusted(last=last).update_release(sealed_release(release_of()))
+    with pytest.raises(TrustError, match="of releases of other: take one for each federation"):
+        trusted(last=last).update_release(sealed_release(release_of()))
     with pytest.raises(TrustError, match="a model of other"):
         trusted().update_release(sealed_release(replace(release_of(), federation="other")))
 
