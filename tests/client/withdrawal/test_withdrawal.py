@@ -1,19 +1,22 @@
 """A patient who withdrew is in no version any more, nor in one to come; what was spent stays spent."""
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from tests.client.data_site import CANARY, Site, ledger_of, make_site
-from tests.client.dataset.folders import KEYS, Folder, reasons_of
+from tests.client.dataset.folders import KEYS, Folder, direct_reading, reasons_of
 from tests.fakes import RUN, new_key
 
 from fed_client.config import SiteConfig, load_site_config
 from fed_client.dataset import Version
 from fed_client.dataset.copying import listed_pseudonym
+from fed_client.dataset.source import Reader
 from fed_client.dataset.versions import list_versions, load_version
 from fed_client.deidentification import Pseudonym
 from fed_client.opening import open_registered, site_keys
+from fed_client.reading.pool import ReaderPool
 from fed_client.withdrawal.erasing import patients_of
 from fed_client.withdrawal.withdrawn import note_withdrawn, read_withdrawn
 from fed_common import signed_fact
@@ -23,6 +26,7 @@ from fed_common.audit_log.log import AuditLog
 from fed_common.errors import ConfigError, DataError, MachineError, TrustError
 from fed_common.files import exclusive
 from fed_common.ledger_record import LedgerRecord
+from fed_common.task import Recipe
 from fed_common.withdrawal import PatientWithdrawal
 
 SPEND = Spend(noise_multiplier=4.0, sampling_rate=0.5, steps=2)
@@ -81,7 +85,13 @@ def test_the_list_is_a_chain_of_this_site_s_lines(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """Return a hospital that reads in this process: it registers often, and who reads doesn't matter here."""
+
+    def opened(recipe: Recipe, *, num_workers: int) -> AbstractContextManager[Reader]:
+        return direct_reading(recipe)
+
+    monkeypatch.setattr(ReaderPool, "opened", opened)
     return make_site(tmp_path)
 
 
