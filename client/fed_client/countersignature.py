@@ -77,7 +77,10 @@ class Countersignature:
         except FileNotFoundError:
             return None
         except (OSError, MalformedMessageError, TrustError) as error:
-            raise LedgerError(f"{self._path}: damaged, or not the coordinator's") from error
+            raise LedgerError(
+                f"{self._path}: damaged, not the coordinator's, or of another version of this program; "
+                "have the privacy officer reset the ledger, naming its --head"
+            ) from error
 
 
 def countersignature_of(config: SiteConfig) -> Countersignature:

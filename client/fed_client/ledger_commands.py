@@ -21,6 +21,7 @@ from fed_client.opening import ACCOUNTANTS
 from fed_client.policy_commands import officer_key
 from fed_client.privacy_statement import state_privacy
 from fed_client.spending import RunSpending, spending_by_run
+from fed_client.withdrawal.withdrawn import sign_anew
 from fed_common.accounting import Spend
 from fed_common.errors import ConfigError, LedgerError, PrivacyError
 from fed_common.files import write_atomically
@@ -123,6 +124,10 @@ def reset(
             "needed if its witness is gone."
         ),
     ] = "",
+    former_identity: Annotated[
+        Path | None,
+        typer.Option(help="If the site has a new key: its public key before, which signed who withdrew."),
+    ] = None,
     config: ConfigOption = Path("site.toml"),
 ) -> None:
     """Begin a new budget in place of a ledger that was lost or is used up; only the privacy officer can.
@@ -134,11 +139,15 @@ def reset(
     if VerifyingKey.load(settings.officer).fingerprint != officer.verifying_key.fingerprint:
         raise PrivacyError(f"the key is not the one of {settings.officer}, which site.toml names")
     replaces = _head(head) if head else _last_known(settings)
+    former = VerifyingKey.load(former_identity) if former_identity else None
     opening = sign_reset(officer, site=settings.name, replaces=replaces, reason=reason)
     countersignature_of(settings).forget()  # first: kept, it would refuse the new ledger after a crash
     key_of_site = settings.signing_key
     reset_ledger(settings.ledger, opening, witness=settings.witness, key=key_of_site)
     typer.echo(_reset(opening))
+    if former is not None:
+        withdrawn = sign_anew(settings.state, former=former, key=key_of_site)
+        typer.echo(f"the list of the {withdrawn} patients who withdrew is signed with the new key")
 
 
 def _head(text: str) -> LedgerHead:

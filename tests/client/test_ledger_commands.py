@@ -19,13 +19,15 @@ from tests.fakes import (
 )
 from typer.testing import CliRunner
 
+from fed_client.deidentification import Pseudonym
 from fed_client.ledger_commands import app
 from fed_client.ledger_export import LedgerExport, export_ledger, verify_export
 from fed_client.policy_commands import sign_site_file
+from fed_client.withdrawal.withdrawn import note_withdrawn, read_withdrawn
 from fed_common import signed_fact
 from fed_common.accounting import Spend
-from fed_common.errors import ConfigError, FedError, LedgerError, PrivacyError
-from fed_common.key_files import write_officer_keys
+from fed_common.errors import ConfigError, FedError, LedgerError, PrivacyError, TrustError
+from fed_common.key_files import pem, write_officer_keys, write_private
 from fed_common.ledger_record import LedgerRecord, read_lines
 from fed_common.names import RunId
 
@@ -189,6 +191,22 @@ def test_only_a_reset_by_the_officer_begins_another_budget(config: Path) -> None
     assert f"in place of a ledger of 5 lines ({old.digest[:12]}): a new [year]" in printed
     shown = run("show", "--config", config)
     assert "0 releases" in shown and "a new [year]" in shown
+    assert "1 lines: signatures and chain are right" in run("verify", "--config", config)
+
+
+def test_a_reset_for_a_site_with_a_new_key_keeps_who_withdrew(config: Path) -> None:
+    patient = Pseudonym("a" * 64)
+    note_withdrawn(config.parent / "state", [patient], KEY)
+    identity, former, anew = config.parent / "keys/identity.key", config.parent / "former.pub", new_key()
+    former.write_bytes(KEY.verifying_key.pem)
+    identity.unlink()
+    write_private(identity, pem(anew.key))
+    with pytest.raises(TrustError, match="--former-identity"):
+        read_withdrawn(config.parent / "state", anew.verifying_key)
+    officer = ("--key", config.parent / "officer/officer.key", "--reason", "the key was stolen")
+    printed = run("reset", *officer, "--former-identity", former, "--config", config)
+    assert "the list of the 1 patients who withdrew is signed with the new key" in printed
+    assert read_withdrawn(config.parent / "state", anew.verifying_key) == {patient}
     assert "1 lines: signatures and chain are right" in run("verify", "--config", config)
 
 

@@ -145,7 +145,10 @@ def read_manifest(path: Path, key: VerifyingKey) -> Manifest:
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror})") from None
     except MalformedMessageError:
-        raise TrustError(f"{path}: is no manifest of a data set") from None
+        raise TrustError(
+            f"{path}: is no manifest of a data set, or one of another version of this program; "
+            "move the data sets away and run `fed-client data add`"
+        ) from None
 
 
 def counts(values: dict[str, int]) -> tuple[Count, ...]:

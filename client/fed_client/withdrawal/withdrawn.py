@@ -6,7 +6,7 @@ how long the list was, so that a shorter one isn't believed.
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fed_client.deidentification import Pseudonym
@@ -55,7 +55,22 @@ def note_withdrawn(state: Path, patients: Iterable[Pseudonym], key: SigningKey) 
             previous=digest_of(lines[-1]) if lines else _FIRST,
         )
         lines.append(signed_fact.sign(fact, key))
-    write_atomically(_path(state), b"".join(line + b"\n" for line in lines), private=True)
+    _write(state, lines)
+
+
+def sign_anew(state: Path, *, former: VerifyingKey, key: SigningKey) -> int:
+    """Sign the list of a site whose key was another one before; return how many patients are in it.
+
+    Raises:
+        TrustError: see `read_withdrawn`; `former` isn't the key that signed it.
+        MachineError: the disk refuses.
+    """
+    lines: list[bytes] = []
+    for fact in _facts(_lines(state), former):
+        lines.append(signed_fact.sign(replace(fact, previous=digest_of(lines[-1]) if lines else _FIRST), key))
+    if lines:
+        _write(state, lines)
+    return len(lines)
 
 
 def _facts(lines: list[bytes], key: VerifyingKey) -> list[PatientWithdrew]:
@@ -64,7 +79,10 @@ def _facts(lines: list[bytes], key: VerifyingKey) -> list[PatientWithdrew]:
         try:
             fact = signed_fact.verify(line, PatientWithdrew, key)
         except (TrustError, MalformedMessageError) as error:
-            raise TrustError(f"the list of who withdrew, line {seq + 1}: not this site's") from error
+            raise TrustError(
+                f"the list of who withdrew, line {seq + 1}: not this site's; of one with a new "
+                "key, the privacy officer resets the ledger, naming the --former-identity"
+            ) from error
         if (fact.seq, fact.previous) != (seq, previous):
             raise TrustError(f"the list of who withdrew, line {seq + 1}: doesn't follow the line before it")
         facts.append(fact)
@@ -79,6 +97,10 @@ def _lines(state: Path) -> list[bytes]:
         return []
     except OSError as error:
         raise TrustError(f"{_path(state)}: can't be read ({error.strerror})") from error
+
+
+def _write(state: Path, lines: list[bytes]) -> None:
+    write_atomically(_path(state), b"".join(line + b"\n" for line in lines), private=True)
 
 
 def _path(state: Path) -> Path:

@@ -18,7 +18,7 @@ from fed_client.deidentification import Pseudonym
 from fed_client.opening import open_registered, site_keys
 from fed_client.reading.pool import ReaderPool
 from fed_client.withdrawal.erasing import patients_of
-from fed_client.withdrawal.withdrawn import note_withdrawn, read_withdrawn
+from fed_client.withdrawal.withdrawn import note_withdrawn, read_withdrawn, sign_anew
 from fed_common import signed_fact
 from fed_common.accounting import Spend
 from fed_common.audit_log.facts import PatientsWithdrew
@@ -82,6 +82,18 @@ def test_the_list_is_a_chain_of_this_site_s_lines(tmp_path: Path) -> None:
     path.write_bytes(first + second)
     with pytest.raises(TrustError, match="not this site's"):
         read_withdrawn(tmp_path, new_key().verifying_key)
+
+
+def test_a_new_key_signs_the_list_anew_which_only_the_former_one_has_signed(tmp_path: Path) -> None:
+    former, key, patients = new_key(), new_key(), {pseudonym("ada"), pseudonym("bob")}
+    assert sign_anew(tmp_path, former=former.verifying_key, key=key) == 0
+    note_withdrawn(tmp_path, patients, former)
+    with pytest.raises(TrustError, match="not this site's"):
+        sign_anew(tmp_path, former=new_key().verifying_key, key=key)
+    assert read_withdrawn(tmp_path, former.verifying_key) == patients
+    assert sign_anew(tmp_path, former=former.verifying_key, key=key) == 2
+    note_withdrawn(tmp_path, [pseudonym("cy")], key)
+    assert read_withdrawn(tmp_path, key.verifying_key) == patients | {pseudonym("cy")}
 
 
 @pytest.fixture
