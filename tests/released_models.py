@@ -7,7 +7,6 @@ from pathlib import Path
 from tests.audit_verdicts import PASSED
 from tests.fakes import COORDINATOR_KEY, COORDINATOR_SIGNS, FIRST_P, MODEL, RUN, SITE_KEYS, SITES, TASK, TRAIN
 
-from fed_common import canonical
 from fed_common.artefacts.envelope import Envelope, Signature
 from fed_common.artefacts.model_release import RELEASE_FILE, ModelRelease
 from fed_common.artefacts.participation import SiteRounds
@@ -74,13 +73,18 @@ def cosigned(
 
 
 def release_of(
-    manifest: Manifest = MANIFEST, *, number: int = 1, expires: int = NOW + YEAR_S
+    manifest: Manifest = MANIFEST,
+    *,
+    number: int = 1,
+    expires: int = NOW + YEAR_S,
+    file: bytes | None = None,
 ) -> ModelRelease:
+    """Return the release of a manifest that all sites have co-signed, or of its `file` as it is."""
     return ModelRelease(
         federation="play",
         number=number,
         run=manifest.run,
-        manifest=canonical.digest(manifest),
+        manifest=digest_of(cosigned(manifest) if file is None else file),
         expires=expires,
         ground=Release(audit=PASSED, without_audit=""),
         log=EMPTY_LOG,

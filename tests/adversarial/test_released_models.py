@@ -27,6 +27,7 @@ from fed_common.artefacts.envelope import Envelope
 from fed_common.artefacts.model_release import RELEASE_FILE
 from fed_common.artefacts.opening import open_released
 from fed_common.artefacts.tensors import parameters_of
+from fed_common.artefacts.trusted_model_set import TrustedModelSet
 from fed_common.checkpoint import MANIFEST_FILE, MODEL_FILE, encode_model, parameter_bytes
 from fed_common.errors import FedError, MalformedMessageError, TrustError
 from fed_common.layout import layout_of
@@ -56,7 +57,7 @@ ATTACKS = {
     "signed by a coordinator of one's own": Attack(
         manifest=cosigned(BACKDOOR_MANIFEST, key=new_key()),
         release=sealed_release(release_of(BACKDOOR_MANIFEST), file=BACKDOOR_MANIFEST.file, key=new_key()),
-        reason="nobody's here",
+        reason="not signed by key",
     ),
     "the coordinator alone, with no site": Attack(
         manifest=cosigned(BACKDOOR_MANIFEST, sites=()),
@@ -71,12 +72,12 @@ ATTACKS = {
     "one site and a foreign one": Attack(
         manifest=cosigned(BACKDOOR_MANIFEST, sites=[NORTH], strangers=[new_key()]),
         release=FORGED_RELEASE,
-        reason="nobody's here",
+        reason="1 sites signed the model, 2 must",
     ),
     "one site twice": Attack(
         manifest=cosigned(BACKDOOR_MANIFEST, sites=[NORTH, NORTH]),
         release=FORGED_RELEASE,
-        reason="signed twice",
+        reason="1 sites signed the model, 2 must",
     ),
     "signatures of another model": Attack(
         manifest=replace(
@@ -88,6 +89,11 @@ ATTACKS = {
     ),
     "a co-signed model that was never released": Attack(
         manifest=cosigned(BACKDOOR_MANIFEST), reason="not the manifest that the release names"
+    ),
+    "co-signatures of another day": Attack(
+        manifest=cosigned(BACKDOOR_MANIFEST, sites=[EAST, SOUTH]),
+        release=FORGED_RELEASE,
+        reason="not the manifest that the release names",
     ),
     "expired": Attack(
         manifest=cosigned(BACKDOOR_MANIFEST),
@@ -124,12 +130,9 @@ def test_a_forged_model_is_refused_in_one_line(tmp_path: Path, name: str) -> Non
 
 def test_the_same_attacks_succeed_with_what_they_lack(tmp_path: Path) -> None:
     """Had two sites signed the backdoor, it would open: what holds it back is their signatures."""
-    folder = write_released(
-        tmp_path,
-        release=FORGED_RELEASE,
-        manifest=cosigned(BACKDOOR_MANIFEST, sites=[EAST, SOUTH]),
-        model=BACKDOOR,
-    )
+    manifest = cosigned(BACKDOOR_MANIFEST, sites=[EAST, SOUTH], strangers=[new_key()])
+    release = sealed_release(release_of(file=manifest), file=BACKDOOR_MANIFEST.file)
+    folder = write_released(tmp_path, release=release, manifest=manifest, model=BACKDOOR)
     _, model = open_released(folder, ROOT, task=TASK, now=NOW)
     assert (model.parameters_P == BACKDOOR_P).all()
 
@@ -207,10 +210,11 @@ def test_a_mutated_header_that_everybody_signed_is_refused_or_says_the_same() ->
 
 
 def test_no_byte_of_the_manifest_can_be_changed() -> None:
-    whole, keys = cosigned(), [ROOT.coordinator_key, *ROOT.site_keys.values()]
-    assert len(Envelope.read(whole).signers(keys)) == 4
+    whole, models = cosigned(), TrustedModelSet(ROOT, task=TASK, last=None, now=NOW)
+    models.update_release(sealed_release(release_of()))
+    models.update_manifest(whole)
     for place in range(len(whole)):
         raw = bytearray(whole)
         raw[place] ^= 1
         with pytest.raises((TrustError, MalformedMessageError)):
-            Envelope.read(bytes(raw)).signers(keys)
+            models.update_manifest(bytes(raw))

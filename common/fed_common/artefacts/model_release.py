@@ -17,6 +17,7 @@ RELEASE_FILE = "release.json"
 class ModelRelease:
     """One released model of a federation; numbers only go up, `expires` is in seconds since 1970.
 
+    `manifest` is the digest of the file `manifest.json`, so that no signature in it can be exchanged either.
     `log` is the head of the coordinator's audit log: whoever holds the model can hold the coordinator to it.
     """
 

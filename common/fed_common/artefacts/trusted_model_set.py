@@ -5,8 +5,8 @@ The order and the rules are those of The Update Framework, for three files:
 1. the root of trust, which its user has by another way;
 2. `release.json`: signed by the coordinator, about this federation, not expired, and not older than one that
    was accepted before, nor another one of the same number;
-3. `manifest.json`: the one that the release names, signed by the coordinator and by as many of the sites as
-   the root demands; every signature in it must hold, and none may be a stranger's;
+3. `manifest.json`: the very file that the release names, signed by the coordinator and by as many of the
+   sites as the root demands; signatures of strangers count for nothing;
 4. `model.safetensors`: the file that the manifest names, for this task, strictly of its form.
 
 Source: https://theupdateframework.github.io/specification/v1.0.33/#detailed-client-workflow
@@ -23,7 +23,7 @@ from fed_common.artefacts.statement import decode_statement
 from fed_common.checkpoint import Checkpoint, Manifest, checkpoint_of
 from fed_common.errors import TrustError
 from fed_common.models import spec_for
-from fed_common.names import Digest
+from fed_common.names import Digest, digest_of
 from fed_common.task import Task
 
 
@@ -77,7 +77,6 @@ class TrustedModelSet:
             MalformedMessageError: it is none.
         """
         envelope = Envelope.read(raw)
-        envelope.signers([self._root.coordinator_key])
         envelope.refuse_unsigned(self._root.coordinator_key)
         subject, release = decode_statement(envelope.statement, ModelRelease)
         if release.federation != self._root.federation:
@@ -101,12 +100,11 @@ class TrustedModelSet:
         release = self.release
         envelope = Envelope.read(raw)
         envelope.refuse_unsigned(self._root.coordinator_key)
-        sites = {key.fingerprint for key in self._root.site_keys.values()}
-        signers = envelope.signers([self._root.coordinator_key, *self._root.site_keys.values()]) & sites
+        signers = envelope.signers(self._root.site_keys.values())
         if len(signers) < self._root.threshold:
             raise TrustError(f"{len(signers)} sites signed the model, {self._root.threshold} must")
         subject, manifest = decode_statement(envelope.statement, Manifest)
-        if (canonical.digest(manifest), subject) != (release.manifest, self._subject):
+        if (digest_of(raw), subject) != (release.manifest, self._subject):
             raise TrustError("not the manifest that the release names")
         if subject != manifest.file:
             raise TrustError("the manifest is about another file than it names")

@@ -113,7 +113,8 @@ def trust(
     """Write the root of trust, the keys of coordinator and sites, and print the digits to compare it by."""
     files = load_trust_files(config)
     registry = files.open_registry()
-    keys = [(site, key) for site, key in IdentityKeys(registry).items() if site in files.sites]
+    enrolled = IdentityKeys(registry, enrolled=True)
+    keys = [(site, key) for site, key in enrolled.items() if site in files.sites]
     if not keys:
         raise ConfigError("no site is enrolled yet")
     root = ModelRoot(

@@ -64,9 +64,10 @@ class Cosigning:
         return told
 
     def _signed_before(self, envelope: Envelope) -> set[SiteName]:
-        keyids = {signature.keyid for signature in envelope.signatures}
-        keys = self.coordinator.site_keys.items()
-        return {site for site, key in keys if key.fingerprint in keyids}
+        """Return whose signatures hold; who has got another key since is asked again."""
+        keys = self.coordinator.site_keys
+        signers = envelope.signers(keys.values())
+        return {site for site, key in keys.items() if key.fingerprint in signers}
 
     def _ask(
         self, envelope: Envelope, manifest: Manifest, *, but: Set[SiteName]

@@ -19,7 +19,7 @@ from fed_common.checkpoint import MANIFEST_FILE, MODEL_FILE
 from fed_common.errors import ConfigError, PrivacyError, QuorumError
 from fed_common.files import write_atomically
 from fed_common.models import ModelSpec
-from fed_common.names import SiteName
+from fed_common.names import SiteName, digest_of
 from fed_common.signing import SigningKey, VerifyingKey
 from fed_server.journal import ModelReleased, RunEvent, RunStarted, SiteAnswered
 from fed_server.run_folder import RunFolder
@@ -53,7 +53,7 @@ def release_model(
         ConfigError: the run isn't finished, or `out` holds a model already.
         PrivacyError: the audit is about other code than a site's in this run.
         QuorumError: too few sites co-signed the model.
-        TrustError: the run's model isn't the coordinator's, or a signature under it doesn't hold.
+        TrustError: the run's model isn't the coordinator's.
     """
     if not folder.finished:
         raise ConfigError(f"run {folder.run} is not finished; its model can be published when it is")
@@ -66,24 +66,25 @@ def release_model(
     if terms.ground.audit is not None:
         _refuse_other_code(terms.ground.audit, events)
     needed = len(started.sites) // 2 + 1 if terms.cosigners is None else terms.cosigners
-    signers = checkpoints.load_envelope(folder.path).signers([key.verifying_key, *site_keys.values()])
-    if len(signers) - 1 < needed:
+    manifest = checkpoints.load_envelope(folder.path)
+    signers = manifest.signers(site_keys.values())
+    if len(signers) < needed:
         raise QuorumError(
-            f"co-signed by {len(signers) - 1} of {len(started.sites)} sites, {needed} must; "
+            f"co-signed by {len(signers)} of {len(started.sites)} sites, {needed} must; "
             "`fed-server cosign` asks again"
         )
     release = ModelRelease(
         federation=started.name,
         number=_last_number(folder.root, started.name) + 1,
         run=folder.run,
-        manifest=finished.digest,
+        manifest=digest_of(manifest.encode()),
         expires=terms.expires,
         ground=terms.ground,
         log=terms.log,
     )
     statement = encode_statement(release, subject=finished.manifest.file)
     write_atomically(out / MODEL_FILE, (folder.path / MODEL_FILE).read_bytes())
-    write_atomically(out / MANIFEST_FILE, (folder.path / MANIFEST_FILE).read_bytes())
+    write_atomically(out / MANIFEST_FILE, manifest.encode())
     # The journal first: a number that is told of is never given to another model.
     folder.journal.write(
         ModelReleased(number=release.number, expires=release.expires, release=release.ground)

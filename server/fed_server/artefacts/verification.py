@@ -10,7 +10,7 @@ A run is checked in this order:
 5. what the last manifest says of a site's privacy is what that site answered in this run;
 6. the sites were asked to go on from these parameters, and to evaluate these, as the coordinator's audit log
    says, where it is beside the run; that they weren't sent others is seen by comparing it with theirs;
-7. the result is the last checkpoint, and every signature under it holds.
+7. the result is the last checkpoint; who signed it is told, strangers aren't.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -191,5 +191,5 @@ def _cosigners(
     """Step 7."""
     if checkpoints.load(folder.path, spec, coordinator).digest != last.digest:
         raise TrustError(f"{folder.path}: the result is not the last checkpoint")
-    signers = checkpoints.load_envelope(folder.path).signers([coordinator, *site_keys.values()])
+    signers = checkpoints.load_envelope(folder.path).signers(site_keys.values())
     return tuple(site for site, key in sorted(site_keys.items()) if key.fingerprint in signers)

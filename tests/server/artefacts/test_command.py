@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.fakes import COORDINATOR_SIGNS, SITES, TASK
+from tests.fakes import COORDINATOR_SIGNS, EAST, NORTH, SITES, SOUTH, TASK
 from tests.released_models import MANIFEST, ROOT, YEAR_S, release_of, sealed_release, write_released
 from tests.server.federation_files import TASK_TOML, run, write_federation
 
@@ -36,6 +36,9 @@ def test_a_root_of_trust_names_the_enrolled_sites(tmp_path: Path) -> None:
     root = ModelRoot.load(out)
     assert "2 of 3 sites must" in told and root.digest[:32] in told
     assert (set(root.site_keys), root.threshold, root.federation) == (set(SITES), 2, "play")
+    run("revoke", EAST, "--reason", "its key was stolen", "--config", config)
+    run("trust", "--out", out, "--config", config)
+    assert set(ModelRoot.load(out).site_keys) == {NORTH, SOUTH}
     with pytest.raises(ConfigError, match="threshold must be"):
         run("trust", "--out", out, "--config", config, "--threshold", "4")
 

@@ -10,6 +10,7 @@ from tests.fakes import (
     COORDINATOR_KEY,
     COORDINATOR_SIGNS,
     EAST,
+    MODEL,
     NORTH,
     OFFICER_KEYS,
     SITE_KEYS,
@@ -21,18 +22,26 @@ from tests.fakes import (
     new_key,
 )
 from tests.released_models import SITE_SIGNS
-from tests.server.runs import SETTINGS, new_run, real_sites
+from tests.server.runs import SETTINGS, Run, new_run, real_sites
 
 from fed_common import checkpoint as checkpoints
 from fed_common import signed_fact
-from fed_common.artefacts.cosigning import CosignAnswer
+from fed_common.artefacts.cosigning import CosignAnswer, open_request
+from fed_common.artefacts.envelope import Envelope, Signature
+from fed_common.audit import Release
+from fed_common.audit_log.head import EMPTY_LOG
+from fed_common.checkpoint import MANIFEST_FILE
+from fed_common.errors import QuorumError
 from fed_common.messages import Refusal
-from fed_common.names import SiteName
+from fed_common.names import SiteName, digest_of
+from fed_common.signing import SigningKey
 from fed_server.artefacts.cosigning import Cosigning
+from fed_server.artefacts.release import ReleaseTerms, release_model
 from fed_server.journal import ModelCosigned, RunFinished
 from fed_server.rounds import Coordinator
 from fed_server.run_folder import RunFolder
 
+UNAUDITED = Release(audit=None, without_audit="a rehearsal")
 Answerer = Callable[[bytes], bytes]
 
 
@@ -106,6 +115,49 @@ def test_a_site_that_was_away_signs_later_and_no_other_is_asked(tmp_path: Path) 
     assert told.sites == tuple(sorted(SITES))
     assert signers_of(run.folder) == set(SITES)
     assert [question.sites for question in exchange.questions] == [(EAST,)]
+
+
+def test_a_site_that_enrolled_anew_signs_anew_and_holds_up_nothing(tmp_path: Path) -> None:
+    run = Run(RunFolder.begin(tmp_path, "play"))
+    run.start()
+    anew = new_key()
+    exchange = DirectExchange({EAST: lambda payload: cosignature_by(payload, anew)})
+    keys = {**SITE_SIGNS, EAST: anew.verifying_key}
+    coordinator = replace(cosigning(exchange).coordinator, site_keys=keys)
+
+    def publish(out: str) -> None:
+        terms = ReleaseTerms(ground=UNAUDITED, expires=1 << 40, log=EMPTY_LOG, cosigners=3)
+        release_model(run.folder, MODEL, terms, key=COORDINATOR_KEY, site_keys=keys, out=tmp_path / out)
+
+    with pytest.raises(QuorumError, match="co-signed by 2 of 3 sites"):
+        publish("before")
+    told = Cosigning(coordinator=coordinator, settings=SETTINGS).present(run.folder, tell=lambda _: None)
+    assert told.sites == tuple(sorted(SITES))
+    assert [question.sites for question in exchange.questions] == [(EAST,)]
+    publish("after")
+    assert signers_of(run.folder) == set(SITES)  # by an older root of trust, whose key of east signed, too
+
+
+def cosignature_by(payload: bytes, key: SigningKey) -> bytes:
+    statement = open_request(payload, COORDINATOR_SIGNS).statement.encode()
+    answer = CosignAnswer(
+        site=EAST, statement=digest_of(statement), signature=Signature.by(key, statement), refusal=None
+    )
+    return signed_fact.sign(answer, key)
+
+
+def test_a_signature_that_is_forged_is_asked_for_again(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    run.offline.add(EAST)
+    run.start()
+    path = run.folder.path / MANIFEST_FILE
+    envelope = Envelope.read(path.read_bytes())
+    forged = replace(envelope.signatures[1], keyid=SITE_SIGNS[EAST].fingerprint)
+    path.write_bytes(envelope.and_signed([forged]).encode())
+    assert EAST not in signers_of(run.folder)
+    exchange = DirectExchange({EAST: partial(cosignature, site=EAST)})
+    assert EAST in cosigning(exchange).present(run.folder, tell=lambda _: None).sites
+    assert signers_of(run.folder) == set(SITES)
 
 
 def test_a_journal_that_was_torn_at_the_end_is_mended_before_signatures_are_told(tmp_path: Path) -> None:
