@@ -207,7 +207,7 @@ def coordinators_log(folder: Path, *plans: RoundPlan) -> tuple[AuditLog, LogHead
 
 
 def test_a_plan_that_the_coordinator_kept_to_itself_is_found_out(tmp_path: Path) -> None:
-    log, head = coordinators_log(tmp_path, plan_of())
+    log, head = coordinators_log(tmp_path, plan_of(), plan_of())  # asked again, with the same words
     secret = replace(plan_of(), run=OTHER_RUN)
     with site_in(tmp_path / "north") as north, site_in(tmp_path / "east", name=EAST) as east:
         north.answer(sealed(plan_of(), log=head))

@@ -78,7 +78,8 @@ def _never_asked(witness: CheckedLog, coordinator: CheckedLog) -> Iterator[str]:
     for line in witness.lines:
         if not isinstance(accepted := line.fact, PlanAccepted):
             continue
-        if first.get(canonical.digest(_asked(accepted)), len(first)) >= accepted.coordinator.size:
+        asked = first.get(canonical.digest(_asked(accepted)))
+        if asked is None or asked >= accepted.coordinator.size:
             yield (
                 f"run {accepted.run}, round {accepted.round} {accepted.phase}: {witness.owner} accepted plan "
                 f"{accepted.plan[:16]}, which wasn't in the coordinator's log when it was asked"
