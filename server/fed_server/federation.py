@@ -55,7 +55,7 @@ from fed_server.journal import (
 )
 from fed_server.lineage import Lineage
 from fed_server.masking.round import run_masked_round
-from fed_server.outcomes import as_event, figures_of, kept_back, latest_privacy
+from fed_server.outcomes import as_event, figures_of, kept_back, latest_privacy, stated_before
 from fed_server.planner import Planner
 from fed_server.publication import Publisher, RoundFacts
 from fed_server.robust.choice import rule_of
@@ -221,7 +221,7 @@ class Federation:
     def _candidate(self, number: int, current: Checkpoint, weights: Weights) -> Candidate:
         """Return what steps 2 and 3 gave, now or before a crash."""
         if (kept := self._candidate_file.find(current.digest)) is not None:
-            return kept
+            return replace(kept, sites=stated_before(kept.sites, self.folder.journal.read(), number=number))
         outcome = self._train(number, current, weights.iterate_P)
         if outcome.result is not None:
             averaging = self.settings.training.averaging

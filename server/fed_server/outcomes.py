@@ -26,6 +26,20 @@ def latest_privacy(known: Sequence[SitePrivacy], outcome: RoundOutcome[object]) 
     return tuple(SitePrivacy(site=site, privacy=latest[site]) for site in sorted(latest))
 
 
+def stated_before(
+    known: Sequence[SitePrivacy], told: Iterable[RunEvent], *, number: int
+) -> tuple[SitePrivacy, ...]:
+    """Return `known` with what sites stated when they evaluated round `number`, which a crash broke off.
+
+    One that is away when it is asked again has charged for it all the same, and co-signs nothing else.
+    """
+    latest = {stated.site: stated for stated in known}
+    for event in told:
+        if isinstance(event, SiteAnswered) and (event.round, event.phase) == (number, "evaluate"):
+            latest[event.site] = SitePrivacy(site=event.site, privacy=event.privacy)
+    return tuple(latest[site] for site in sorted(latest))
+
+
 def figures_of(counts: Mapping[SiteName, EvaluationCounts]) -> tuple[SiteFigures, ...]:
     """Return the figures of all sites together, then of each."""
     if not counts:

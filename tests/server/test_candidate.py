@@ -13,6 +13,7 @@ from tests.fakes import (
     EAST,
     FIRST_P,
     NORTH,
+    SITE_KEYS,
     SITES,
     SOUTH,
     ObedientSite,
@@ -25,6 +26,7 @@ from tests.server.runs import SETTINGS, Crash, Run, new_run
 
 from fed_common.checkpoint import SitePrivacy
 from fed_common.errors import TrustError
+from fed_common.messages import AnswerStatement, seal, unseal
 from fed_common.names import digest_of
 from fed_server.artefacts.verification import verify_run
 from fed_server.averaging import Weights
@@ -107,14 +109,27 @@ def last_round_of(run: Run, settings: RunSettings, *, kept: bool) -> RoundPublis
     return [event for event in events if isinstance(event, RoundPublished)][-1]
 
 
+def counting(site: ObedientSite) -> Callable[[bytes], bytes]:
+    """Return the site, which states how many plans it has answered."""
+
+    def answer(payload: bytes) -> bytes:
+        statement, body = unseal(site(payload), AnswerStatement, SITE_SIGNS[site.name])
+        stated = replace(statement, privacy=privacy_of(events=len(site.plans)))
+        return seal(stated, body, SITE_KEYS[site.name])
+
+    return answer
+
+
 @pytest.mark.parametrize("keeps", [True, False])
 def test_sites_are_asked_about_the_same_candidate_although_one_is_away_now(
     tmp_path: Path, keeps: bool
 ) -> None:
     run = new_run(tmp_path)
-    run.sites[SOUTH] = ObedientSite(SOUTH, value=0.002)
+    run.sites[SOUTH] = counting(ObedientSite(SOUTH, value=0.002))
     crashed(run, SETTINGS, keeps=keeps).offline.add(SOUTH)
-    run.start()
+    published = run.start()
+    stated = {site.site: site.privacy for site in published.manifest.sites}[SOUTH]
+    assert stated == privacy_of(events=3 if keeps else 1)  # south has charged three times
     # Off: a site that has evaluated one candidate refuses the other, and co-signs none.
     assert len(run.questions[2, "evaluate"]) == (1 if keeps else 2)
     last = last_round_of(run, SETTINGS, kept=keeps)
