@@ -145,6 +145,7 @@ def test_what_was_forgotten_is_not_noted_again(coordinator: Coordinator) -> None
     coordinator.run.log.forget(before=1 << 40)
     size = coordinator.run.log.head().size
     CoordinatorLog(coordinator.run.log).catch_up([coordinator.run.folder])
+    coordinator.registry.catch_up()
     assert coordinator.run.log.head().size == size
 
 

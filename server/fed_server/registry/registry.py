@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fed_common import canonical
 from fed_common.audit_log.facts import RegisterWritten
 from fed_common.audit_log.log import AuditLog
 from fed_common.errors import MachineError, MalformedMessageError, TrustError
@@ -91,12 +92,12 @@ class Registry:
         """
         if self.log is None:
             return
-        facts = [line.fact for line in self.log.read()]
-        known = {(f.site, f.line) for f in facts if isinstance(f, RegisterWritten)}
+        # By the digests of the facts, which stay when their words are forgotten.
+        known = {line.entry.data for line in self.log.read()}
         for site in self.sites():
             with self._locked(site):
                 for digest in self.digests(site):
-                    if (site, digest) not in known:
+                    if canonical.digest(RegisterWritten(site=site, line=digest)) not in known:
                         self._note(site, digest)
 
     def _note(self, site: SiteName, line: Digest) -> None:
