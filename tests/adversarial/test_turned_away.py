@@ -11,7 +11,7 @@ import httpx
 import pytest
 from tests.adversarial.test_on_the_line import WEST, crawl, is_cut
 from tests.contracts.exchange_contract import NORTH
-from tests.contracts.flower_federation import door, link_to, make_pki
+from tests.contracts.flower_federation import door, link_to, make_pki, wait_until
 
 from fed_common.audit_log.facts import RequestsRefused
 from fed_common.audit_log.log import AuditLog
@@ -65,6 +65,26 @@ def test_strangers_leave_a_number_in_the_log(pki: Path, monkeypatch: pytest.Monk
         ("stranger", "length-refused"): 1,
         ("stranger", "too-slow"): 1,
     }
+
+
+def test_who_gets_through_no_handshake_is_counted(
+    pki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HANDSHAKE_S", 0.5)
+    guarded, log = watched(pki)
+    other = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+    other.load_cert_chain(make_pki(tmp_path / "other") / NORTH / "tls.pem")
+    with guarded.opened(None) as port:
+        with closing(socket.create_connection(("127.0.0.1", port), 5)) as plain:
+            plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        plain = socket.create_connection(("127.0.0.1", port), 5)
+        with closing(other.wrap_socket(plain, server_hostname="127.0.0.1")) as line:
+            line.settimeout(5.0)
+            assert is_cut(line)
+        with stranger_at(port, pki) as stranger:
+            assert stranger.get("/docs").status_code == 404
+        wait_until(lambda: turned_away(log).get(("stranger", "handshake-failed"), 0) >= 2)
+    assert turned_away(log)["stranger", "unknown-path"] == 1
 
 
 def test_a_flood_of_strangers_writes_a_few_lines(pki: Path) -> None:

@@ -14,6 +14,7 @@ from fed_common.names import Digest, RunId, SiteName
 from fed_common.plans import Phase
 
 DoorCode = Literal[
+    "handshake-failed",
     "unknown-path",
     "no-certificate",
     "certificate-refused",

@@ -1,7 +1,8 @@
 """Every open connection, with the certificate it came with: what is revoked is cut, and who dawdles is, too.
 
 uvicorn shows an application no certificate and lets it close no connection, hence this protocol. Tried with
-uvicorn 0.49: `connection_made` comes after the handshake, `app_state` becomes the request's state.
+uvicorn 0.49: each caller gets a protocol, whose `connection_made` comes after the handshake, and whose
+`app_state` becomes the request's state.
 """
 
 import asyncio
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 # The key in a request's state: the caller's certificate as DER, None without one.
 CERTIFICATE = "certificate"
+# As long as asyncio waits for one.
+HANDSHAKE_S = 60.0
 # From the first byte of a request to its last; a site sends pieces of 4 MB.
 SITE_REQUEST_S, STRANGER_REQUEST_S = 60.0, 10.0
 MAX_PER_SITE, MAX_STRANGERS = 32, 64
@@ -80,11 +83,15 @@ class GuardedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state)
         self._others = connections
-        self._deadline: asyncio.TimerHandle | None = None
+        # Not a word is heard of a handshake that fails, only of one that ends well.
+        self._deadline: asyncio.TimerHandle | None = self.loop.call_later(
+            HANDSHAKE_S, connections.refuse, "handshake-failed", None
+        )
         self._limit_s = STRANGER_REQUEST_S
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the certificate from the finished handshake."""
+        self._stop_the_clock()
         certificate = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
         self.app_state = {**self.app_state, CERTIFICATE: certificate}
         super().connection_made(transport)
@@ -97,7 +104,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._others.forget(self)
-        self._request_is_here()
+        self._stop_the_clock()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -109,7 +116,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Stop the clock."""
         super().on_message_complete()
-        self._request_is_here()
+        self._stop_the_clock()
 
     def cut(self) -> None:
         """Close the connection at once; from any thread."""
@@ -123,7 +130,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._others.refuse("too-slow", self.app_state[CERTIFICATE])
         self.transport.abort()
 
-    def _request_is_here(self) -> None:
+    def _stop_the_clock(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
