@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from tests.fakes import NORTH
 
 from fed_common.audit_log.facts import RequestsRefused
@@ -72,9 +73,10 @@ def test_after_a_quiet_hour_the_next_refusal_is_told_at_once_again(tmp_path: Pat
     assert len(told(tmp_path)) == before + 3
 
 
-def test_a_disk_that_refuses_stops_nobody(tmp_path: Path) -> None:
+def test_a_disk_that_refuses_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_bytes(b"")
     refusals = Refusals(log=AuditLog(tmp_path / "file" / "log.jsonl"))
     refusals.count("too-slow", actor="stranger")
     refusals.tell()
+    assert "the audit log can't be written" in caplog.text
     Refusals(log=None).tell(everything=True)
