@@ -34,5 +34,6 @@ for site in hospital-1 hospital-2 hospital-3; do
 done
 mkdir -p "$coordinator/keys"
 cp "$work/keys/server/"* "$work/keys/ca.crt" "$coordinator/keys"  # ca.key stays away
-cp -R "$work/keys/registry" "$coordinator"
+mkdir -p "$parties/coordinator-state"
+cp -R "$work/keys/registry" "$parties/coordinator-state"  # the server writes there, and nowhere else
 cp "$work/data/task.toml" "$here/federation.toml" "$coordinator" # the last: it says that all is done
