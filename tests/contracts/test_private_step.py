@@ -9,17 +9,21 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from tests.client.fake_randomness import FakeRandomness
 from torch import nn
 
+from fed_client.dataset import LabelledImages
 from fed_client.private_step import OpacusStep, PatientBatch, PrivateStep, private_step
 from fed_client.private_step.bookkeeping_step import BookkeepingStep
 from fed_client.private_step.compiled_step import CompiledStep
-from fed_client.private_step.step import UnsupportedLayerError
+from fed_client.private_step.step import UnsupportedLayerError, move_to_accelerator
+from fed_client.training import train_privately
 from fed_common.errors import ConfigError, PrivacyError
 from fed_common.models.resnet import ResidualBlock, resnet_18
 from fed_common.models.seed_cnn import seed_cnn
 from fed_common.models.weight_standardisation import WeightStandardisedConvolution
 from fed_common.objective import image_losses
+from fed_common.plans import DpTerms, TrainTerms
 
 # Shape letters: N images, C channels, H rows, W columns, S patients, P parameters of the flattened model.
 
@@ -83,6 +87,18 @@ STEPS: dict[str, Callable[[nn.Module], PrivateStep]] = {
     "bookkeeping": BookkeepingStep,
     "compiled": private_step,
 }
+
+
+def on_gpu(make_step: Callable[[nn.Module], PrivateStep]) -> Callable[[nn.Module], PrivateStep]:
+    def made(model: nn.Module) -> PrivateStep:
+        move_to_accelerator(model)
+        return make_step(model)
+
+    return made
+
+
+if torch.accelerator.is_available():
+    STEPS |= {"Opacus on a GPU": on_gpu(OpacusStep), "bookkeeping on a GPU": on_gpu(BookkeepingStep)}
 
 
 @pytest.fixture(params=STEPS)
@@ -212,15 +228,22 @@ def test_a_patient_with_a_broken_pixel_adds_nothing_and_spoils_nothing(
 
 
 @pytest.mark.skipif(not torch.accelerator.is_available(), reason="this machine has no GPU")
-def test_on_a_gpu_the_sum_is_the_same(new_step: Callable[[nn.Module], PrivateStep]) -> None:
-    model, batch = network("residual"), batch_of(SEVERAL, NETWORKS["residual"][1])
-    on_gpu = copy.deepcopy(model).to(torch.accelerator.current_accelerator())
-
-    sum_P = new_step(on_gpu).clipped_sum(batch, clip_norm=CLIP, class_weights=(1.0, 2.0, 3.0))
-
-    np.testing.assert_allclose(
-        sum_P, by_vmap(model, batch, clip_norm=CLIP, class_weights=(1.0, 2.0, 3.0)), atol=1e-4
+def test_on_a_gpu_a_round_of_training_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = network("ResNet-18"), batch_of(SEVERAL, NETWORKS["ResNet-18"][1])
+    images = LabelledImages(
+        images_NCHW=batch.images_NCHW, labels_N=batch.labels_N, patients_N=batch.owner_N, num_patients=5
     )
+    dp = DpTerms(noise_multiplier=1.0, clip_norm=CLIP, sampling_rate=1.0, steps=2, max_images_per_patient=4)
+    terms = TrainTerms(dp=dp, learning_rate=0.1, momentum=0.5, update_clip=10.0)
+
+    def trained() -> NDArray[np.float64]:
+        return train_privately(
+            model, images, terms, patients_public=5, randomness=FakeRandomness(), stop=lambda: False
+        )
+
+    on_gpu_P = trained()
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    np.testing.assert_allclose(on_gpu_P, trained(), atol=1e-4 * np.abs(on_gpu_P).max())
 
 
 def test_a_batch_of_broken_images_gives_zero(new_step: Callable[[nn.Module], PrivateStep]) -> None:

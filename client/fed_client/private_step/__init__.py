@@ -4,13 +4,17 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
-import torch
 from torch import nn
 
 from fed_client.private_step.bookkeeping_step import BookkeepingStep
 from fed_client.private_step.compiled_step import CompiledStep
 from fed_client.private_step.opacus_step import OpacusStep
-from fed_client.private_step.step import PatientBatch, PrivateStep, UnsupportedLayerError
+from fed_client.private_step.step import (
+    PatientBatch,
+    PrivateStep,
+    UnsupportedLayerError,
+    move_to_accelerator,
+)
 
 __all__ = ["MakeStep", "OpacusStep", "PatientBatch", "PrivateStep", "private_step"]
 
@@ -27,8 +31,7 @@ def private_step(model: nn.Module) -> PrivateStep:
     """
     with suppress(UnsupportedLayerError):
         return CompiledStep(model)
-    if torch.accelerator.is_available():
-        model.to(torch.accelerator.current_accelerator())
+    move_to_accelerator(model)
     try:
         return BookkeepingStep(model)
     except UnsupportedLayerError as error:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from fed_common.errors import PrivacyError
 
@@ -38,6 +39,17 @@ class PatientBatch:
             owner_N=(patients_S.cumsum(0) - 1)[self.owner_N[kept_N]],
             num_patients=int(patients_S.sum()),
         )
+
+
+def move_to_accelerator(model: nn.Module) -> None:
+    """Move the model to this machine's GPU, if it has one, whose products are then exact to float32.
+
+    TensorFloat-32, in which PyTorch convolves otherwise, rounds to 11 bits: `ROUNDING` would not cover it.
+    """
+    if torch.accelerator.is_available():
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+        model.to(torch.accelerator.current_accelerator())
 
 
 def by_number_of_images(batch: PatientBatch) -> Iterator[PatientBatch]:

@@ -26,6 +26,7 @@ OURS = "ours"
 OPACUS_WAYS = ("Opacus hooks", "Opacus ew", "Opacus ghost")
 
 _RATE, _NOISE, _CLIP = 0.01, 1.0, 1.0
+_DEVICE = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +44,12 @@ Way = Callable[[], None]
 
 
 def ways_of(case: Case) -> dict[str, Callable[[], Way]]:
-    """Return what makes each way, with a network of its own."""
+    """Return what makes each way, with a network of its own, on the GPU where there is one."""
     generator = torch.Generator().manual_seed(0)
     side = case.spec.size
     images_NCHW = torch.randn(case.images, case.spec.channels, side, side, generator=generator)
     labels_N = torch.randint(0, case.spec.classes, (case.images,), generator=generator)
-    given = (case, images_NCHW, labels_N)
+    given = (case, images_NCHW.to(_DEVICE), labels_N.to(_DEVICE))
     return {
         PLAIN: partial(_plain, *given, torch.contiguous_format),
         "plain SGD, channels last": partial(_plain, *given, torch.channels_last),
@@ -56,8 +57,8 @@ def ways_of(case: Case) -> dict[str, Callable[[], Way]]:
         "Opacus ew": partial(_opacus, *given, "ew"),
         "Opacus ghost": partial(_opacus, *given, "ghost"),
         "torch.func": partial(_torch_func, *given),
-        "ours by Opacus' hooks": partial(_ours, *given, OpacusStep),
-        OURS: partial(_ours, *given, private_step),
+        "ours by Opacus' hooks": partial(_ours, case, images_NCHW, labels_N, OpacusStep),
+        OURS: partial(_ours, case, images_NCHW, labels_N, private_step),
     }
 
 
@@ -94,7 +95,7 @@ def _ours(case: Case, images_NCHW: torch.Tensor, labels_N: torch.Tensor, make_st
 
 
 def _plain(case: Case, images_NCHW: torch.Tensor, labels_N: torch.Tensor, order: torch.memory_format) -> Way:
-    model = build_model(case.spec).to(memory_format=order)  # type: ignore[call-overload]
+    model = build_model(case.spec).to(_DEVICE, memory_format=order)  # type: ignore[call-overload]
     images_NCHW = images_NCHW.contiguous(memory_format=order)
     optimizer = torch.optim.SGD(model.parameters(), lr=_RATE)
 
@@ -114,7 +115,7 @@ def _opacus(
     mode: Literal["hooks", "ew", "ghost"],
 ) -> Way:
     of_ghost = {"max_grad_norm": _CLIP, "use_ghost_clipping": True} if mode == "ghost" else {}
-    model = wrap_model(build_model(case.spec), grad_sample_mode=mode, **of_ghost)
+    model = wrap_model(build_model(case.spec).to(_DEVICE), grad_sample_mode=mode, **of_ghost)
     optimizer = get_optimizer_class("flat", distributed=False, grad_sample_mode=mode)(
         torch.optim.SGD(model.parameters(), lr=_RATE),
         noise_multiplier=_NOISE,
@@ -135,7 +136,7 @@ def _opacus(
 
 
 def _torch_func(case: Case, images_NCHW: torch.Tensor, labels_N: torch.Tensor) -> Way:
-    model = build_model(case.spec)
+    model = build_model(case.spec).to(_DEVICE)
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
 
     def loss(weights: dict[str, torch.Tensor], image_CHW: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
@@ -151,7 +152,7 @@ def _torch_func(case: Case, images_NCHW: torch.Tensor, labels_N: torch.Tensor) -
             factors_N = (_CLIP / torch.as_tensor(squared_N).sqrt()).clamp(max=1)
             for name, gradient in gradients.items():
                 summed = torch.tensordot(factors_N, gradient, dims=1)
-                noised = summed + torch.normal(0.0, _NOISE * _CLIP, summed.shape)
+                noised = summed + torch.normal(0.0, _NOISE * _CLIP, summed.shape, device=_DEVICE)
                 parameters[name] -= _RATE / len(labels_N) * noised
 
     return steps

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import torch
 
 
 def interleaved_ms(ways: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, float]:
@@ -18,5 +19,7 @@ def interleaved_ms(ways: Mapping[str, Callable[[], object]], *, repeats: int) ->
         for name, way in ways.items():
             start = time.perf_counter()
             way()
+            if torch.accelerator.is_available():
+                torch.accelerator.synchronize()
             times_ms[name].append(1000 * (time.perf_counter() - start))
     return {name: float(np.percentile(times, 20)) for name, times in times_ms.items()}
