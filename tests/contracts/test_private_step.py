@@ -229,7 +229,7 @@ def test_a_patient_with_a_broken_pixel_adds_nothing_and_spoils_nothing(
 
 @pytest.mark.skipif(not torch.accelerator.is_available(), reason="this machine has no GPU")
 def test_on_a_gpu_a_round_of_training_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, batch = network("ResNet-18"), batch_of(SEVERAL, NETWORKS["ResNet-18"][1])
+    model, batch = network("residual"), batch_of(SEVERAL, NETWORKS["residual"][1])
     images = LabelledImages(
         images_NCHW=batch.images_NCHW, labels_N=batch.labels_N, patients_N=batch.owner_N, num_patients=5
     )
