@@ -21,7 +21,9 @@ from fed_sim.bench.commands import app as bench
 from fed_sim.consortium import REFERENCES_FILE, TEST_SET_FILE, Consortium, found_consortium
 from fed_sim.hospitals import FederationSummary
 from fed_sim.imports import ArraySource, import_array, import_medmnist
-from fed_sim.partition import ByPatient, LabelSkewed, Partition, SizeSkewed, Spread
+from fed_sim.partition import Spread
+from fed_sim.partition.picture import save_partition
+from fed_sim.partition.table import Kind, partition_of
 from fed_sim.phantoms import write_phantoms
 from fed_sim.pictures import PictureSource, import_pictures
 from fed_sim.planning.command import forecast, plan
@@ -49,14 +51,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print events as JSON l
 HospitalsOption = Annotated[
     Path, typer.Option(help="A folder made by `fed-sim phantoms` or `fed-sim import`.")
 ]
-
-
-class PartitionKind(StrEnum):
-    """How patients are dealt out to hospitals."""
-
-    PATIENT = "patient"
-    LABEL = "label"
-    SIZE = "size"
 
 
 class OptimizerKind(StrEnum):
@@ -98,12 +92,24 @@ def import_images(
     patient: Annotated[str, typer.Option(help="The index's patient column.")] = "patient",
     sites: SitesOption = 3,
     partition: Annotated[
-        PartitionKind, typer.Option(help="By patient, label-skewed (Dirichlet) or size-skewed.")
-    ] = PartitionKind.PATIENT,
+        Kind, typer.Option(help="What makes hospitals differ: nothing, the source's own sites, or a skew.")
+    ] = "patient",
     skew: Annotated[
         float | None,
-        typer.Option(help="Dirichlet alpha (usually 0.5), or largest/smallest size (usually 4)."),
+        typer.Option(
+            help="label: Dirichlet alpha (usually 0.5); size: largest/smallest (4); missing-classes: how "
+            "many classes a hospital sees (1); scanner: how far the last is (1); concept: the share of "
+            "positives that the last calls negative (0.5)."
+        ),
     ] = None,
+    site: Annotated[
+        str, typer.Option(help="With --partition natural: the index's column of sites.")
+    ] = "site",
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="With a folder: deal out these classes only; the second is positive."),
+    ] = None,
+    colour: Annotated[bool, typer.Option("--colour", help="With a folder: learn from colours.")] = False,
     test_fraction: Annotated[float, typer.Option(help="With --index: patients held out for testing.")] = 0.2,
     test_split: Annotated[
         str, typer.Option(help="With --index: the rows of this split are the test; what looks like one goes.")
@@ -111,11 +117,14 @@ def import_images(
     seed: SeedOption = 1,
 ) -> None:
     """Turn a public image collection into hospitals of DICOM files; no patient is in two of them."""
-    spread = Spread(sites=sites, partition=_partition(partition, skew), seed=seed)
+    kind = partition_of(partition, skew=skew, column=site)
+    spread = Spread(sites=sites, partition=kind, seed=seed)
     if source.is_dir():
         if index is None:
             raise ConfigError("a folder of pictures needs --index, with the columns file and label")
-        pictures = PictureSource(folder=source, index=index)
+        pictures = PictureSource(
+            folder=source, index=index, channels=3 if colour else 1, classes=tuple(classes or ())
+        )
         summary = import_pictures(pictures, out, spread=spread, test_fraction=test_fraction)
     elif index is None:
         summary = import_medmnist(source, out, spread=spread)
@@ -238,24 +247,13 @@ def _found(out: Path, hospitals: Path, scenario: Scenario) -> Consortium:
     return found_consortium(out, hospitals=hospitals, scenario=scenario)
 
 
-def _partition(kind: PartitionKind, skew: float | None) -> Partition:
-    match kind:
-        case PartitionKind.PATIENT:
-            if skew is not None:
-                raise ConfigError("--skew goes with --partition label or size")
-            return ByPatient()
-        case PartitionKind.LABEL:
-            return LabelSkewed(alpha=0.5 if skew is None else skew)
-        case PartitionKind.SIZE:
-            return SizeSkewed(ratio=4.0 if skew is None else skew)
-
-
 def _tell(out: Path, summary: FederationSummary) -> None:
     for site in (*summary.sites, *([summary.public_test] if summary.public_test.num_images else [])):
         typer.echo(
             f"{out / site.name}: {site.num_patients} patients, {site.num_images} {site.modality} images, "
             f"{site.prevalence:.0%} positive"
         )
+    save_partition(summary, out / "partition.png")
 
 
 def _tell_references(references: References) -> None:

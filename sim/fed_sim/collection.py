@@ -5,8 +5,9 @@ The hospitals get DICOM files that carry a pseudonymous PatientID and nothing el
 
 # Shape letters: N images of H rows and W columns; colour images carry a last axis of 3.
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,9 @@ from fed_sim.hospitals import (
     summarise,
     write_site,
 )
-from fed_sim.partition import Spread, divide
+from fed_sim.partition import ConceptShifted, ScannerShifted, Spread, divide
+from fed_sim.partition.concept_shift import brightness_of, called_negative
+from fed_sim.partition.scanner_shift import ShiftedScanner, shifted_scanner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +50,8 @@ class Finding:
 class Collection:
     """Images with a label and a patient each; `test_patients`, if any, are for the public test set.
 
-    `splits` is the source's own split, image by image; hospitals only count what it mixes up.
+    `splits` is the source's own split, image by image; hospitals only count what it mixes up. `site_of` is
+    where the source says that a patient was imaged.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Collection:
     patients: tuple[str, ...]
     test_patients: frozenset[str]
     splits: tuple[str, ...] = ()
+    site_of: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         highest = len(self.finding.classes) - 1
@@ -87,9 +92,15 @@ def write_collection(
         ConfigError: the number of hospitals is not allowed, or `out` isn't empty.
         MachineError: the disk refuses.
     """
-    names = site_names(spread.sites)
     rng = stream(spread.seed, "partition")
-    dealt = divide(collection.class_of_patients(), spread.partition, sites=spread.sites, rng=rng)
+    dealt = divide(
+        collection.class_of_patients(),
+        spread.partition,
+        sites=spread.sites,
+        rng=rng,
+        site_of=collection.site_of,
+    )
+    names = site_names(len(dealt))
     finding = collection.finding
     recipe = Recipe(channels=3 if collection.in_colour else 1)
     start_federation(
@@ -98,11 +109,17 @@ def write_collection(
     how = {"kind": type(spread.partition).__name__, **asdict(spread.partition)}
     summary = FederationSummary(
         sites=tuple(
-            write_site(out / name, _images(collection, frozenset(patients)), positive=finding.positive)
-            for name, patients in zip(names, dealt, strict=True)
+            write_site(
+                out / name,
+                _images(_as_seen_at(collection, patients, index=index, spread=spread), frozenset(patients)),
+                positive=finding.positive,
+            )
+            for index, (name, patients) in enumerate(zip(names, dealt, strict=True))
         ),
         public_test=write_site(
-            out / PUBLIC_TEST, _images(collection, collection.test_patients), positive=finding.positive
+            out / PUBLIC_TEST,
+            _images(_as_seen_by_all(collection, spread), collection.test_patients),
+            positive=finding.positive,
         )
         if collection.test_patients
         else summarise(out / PUBLIC_TEST, [], [], modality=finding.modality, positive=finding.positive),
@@ -110,6 +127,55 @@ def write_collection(
     )
     finish_federation(out, summary)
     return summary
+
+
+def _as_seen_at(collection: Collection, patients: Sequence[str], *, index: int, spread: Spread) -> Collection:
+    """Return the collection with the pictures and labels that hospital `index` has of its patients."""
+    match spread.partition:
+        case ScannerShifted(strength=strength):
+            scanner = shifted_scanner(index, sites=spread.sites, strength=strength)
+            images = _scanned(collection, dict.fromkeys(patients, scanner), seed=spread.seed)
+            return replace(collection, images=images)
+        case ConceptShifted(share=share):
+            classes, positive = collection.finding.classes, collection.finding.positive
+            negative = next(label for label, name in enumerate(classes) if name != positive)
+            class_of = collection.class_of_patients()
+            denied = called_negative(
+                [patient for patient in patients if class_of[patient] == positive],
+                brightness_of(collection.patients, [float(image.mean()) for image in collection.images]),
+                index=index,
+                sites=spread.sites,
+                share=share,
+            )
+            labels = tuple(
+                negative if patient in denied and classes[label] == positive else label
+                for patient, label in zip(collection.patients, collection.labels, strict=True)
+            )
+            return replace(collection, labels=labels)
+        case _:
+            return collection
+
+
+def _as_seen_by_all(collection: Collection, spread: Spread) -> Collection:
+    """Return the collection with the test patients' pictures from all hospitals' scanners in turn."""
+    if not isinstance(spread.partition, ScannerShifted):
+        return collection
+    scanners = [
+        shifted_scanner(index, sites=spread.sites, strength=spread.partition.strength)
+        for index in range(spread.sites)
+    ]
+    in_turn = dict(zip(sorted(collection.test_patients), cycle(scanners), strict=False))
+    return replace(collection, images=_scanned(collection, in_turn, seed=spread.seed))
+
+
+def _scanned(
+    collection: Collection, scanners: Mapping[str, ShiftedScanner], *, seed: int
+) -> NDArray[np.uint8]:
+    images = collection.images.copy()
+    for row, patient in enumerate(collection.patients):
+        if patient in scanners:
+            images[row] = scanners[patient].scan(images[row], stream(seed, f"scanner/{row}"))
+    return images
 
 
 def _images(collection: Collection, patients: frozenset[str]) -> Iterator[LabelledImage]:

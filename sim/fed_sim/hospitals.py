@@ -9,6 +9,7 @@ OUT/public-test/...            the coordinator's test patients, in the same form
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,7 +47,10 @@ class LabelRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SiteSummary:
-    """What is known of one folder; `prevalence` counts patients, `patients` is the public size class."""
+    """What is known of one folder; `prevalence` counts patients, `patients` is the public size class.
+
+    `classes` says how many patients are of each class; one with images of several is of the positive one.
+    """
 
     name: SiteName
     modality: str
@@ -54,6 +58,7 @@ class SiteSummary:
     num_images: int
     prevalence: float
     patients: int
+    classes: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,16 +125,19 @@ def summarise(
     folder: Path, rows: Sequence[LabelRow], patients: Sequence[str], *, modality: str, positive: str
 ) -> SiteSummary:
     """Return what the images of a folder, one row and patient each, add up to."""
-    is_positive: dict[str, bool] = {}
+    class_of: dict[str, str] = {}
     for row, patient in zip(rows, patients, strict=True):
-        is_positive[patient] = is_positive.get(patient, False) or row.label == positive
+        if class_of.get(patient) != positive:
+            class_of[patient] = row.label
+    classes = Counter(class_of.values())
     return SiteSummary(
         name=SiteName(folder.name),
         modality=modality,
-        num_patients=len(is_positive),
+        num_patients=len(class_of),
         num_images=len(rows),
-        prevalence=round(sum(is_positive.values()) / max(len(is_positive), 1), 4),
-        patients=size_class(len(is_positive)),
+        prevalence=round(classes[positive] / max(len(class_of), 1), 4),
+        patients=size_class(len(class_of)),
+        classes=dict(sorted(classes.items())),
     )
 
 

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fed_client.dataset.duplicates import find_near_copies, look
-from fed_common.errors import DataError
+from fed_common.errors import ConfigError, DataError
 from fed_common.names import digest_of
 from fed_sim.collection import Collection, Finding, write_collection
 from fed_sim.dicom_writer import Modality
 from fed_sim.hospitals import FederationSummary, Provenance
-from fed_sim.partition import Spread, hold_out
-from fed_sim.sources import Row, load_images, load_index, load_labels
+from fed_sim.partition import Natural, Spread, hold_out
+from fed_sim.sources import Row, load_images, load_index, load_labels, sites_of
 
 # Source: MedMNIST v2, medmnist/info.py.
 _MEDMNIST_FINDINGS = {
@@ -57,6 +57,8 @@ def import_medmnist(
         ConfigError: `spread` asks for what can't be, or `out` isn't empty.
         MachineError: the disk refuses.
     """
+    if isinstance(spread.partition, Natural):
+        raise ConfigError("a MedMNIST file names no sites; an index with a column of sites does")
     images, labels, test_begins = _read_medmnist(npz)
     patients = [sha256(image.tobytes()).hexdigest() for image in images]
     in_test = frozenset(patients[test_begins:])
@@ -96,7 +98,8 @@ def import_array(
     """
     images = load_images(source.images, "images")
     named = ("label_name",) if source.label_column == "label" else ()
-    rows = load_index(source.index, (source.label_column, *named))
+    natural = (spread.partition.column,) if isinstance(spread.partition, Natural) else ()
+    rows = load_index(source.index, (source.label_column, *named, *natural))
     by_image = source.patient_column == "patient" and "patient" not in rows[0]
     if not by_image:
         rows = load_index(source.index, (source.label_column, source.patient_column, *named))
@@ -124,6 +127,7 @@ def import_array(
         patients=tuple(patients[row] for row in kept),
         test_patients=test_patients,
         splits=tuple(splits[row] for row in kept),
+        site_of=sites_of(patients, [row[natural[0]] for row in rows]) if natural else {},
     )
     made: Provenance = {
         "source": source.images.name,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fed_common.errors import DataError, MachineError
+from fed_common.errors import ConfigError, DataError, MachineError
 from fed_common.names import digest_of
 from fed_common.seeds import stream
 from fed_common.task import Recipe, Task
@@ -21,8 +21,8 @@ from fed_sim.hospitals import (
     summarise,
     write_labels,
 )
-from fed_sim.partition import Spread, divide, hold_out
-from fed_sim.sources import Row, load_index
+from fed_sim.partition import ConceptShifted, Natural, ScannerShifted, Spread, divide, hold_out
+from fed_sim.sources import Row, load_index, sites_of
 
 _ENDINGS = (".png", ".jpg", ".jpeg")
 # What a hospital's reader says of pictures without a header.
@@ -33,12 +33,14 @@ _MODALITY = "OT"
 class PictureSource:
     """A folder and a CSV file with the columns `file`, relative to the folder, and `label`.
 
-    Optional columns are `label_name`, which then names the classes, `patient` and `split`.
+    Optional columns are `label_name`, which then names the classes, `patient` and `split`. With `classes`,
+    only pictures of these are dealt out, and the second one named is the positive one.
     """
 
     folder: Path
     index: Path
     channels: Literal[1, 3] = 1
+    classes: tuple[str, ...] = ()
 
 
 def import_pictures(
@@ -54,8 +56,15 @@ def import_pictures(
         ConfigError: `test_fraction` or `spread` asks for what can't be, or `out` isn't empty.
         MachineError: the disk refuses.
     """
-    rows = load_index(source.index, ("file", "label"))
-    classes = _classes(rows, source.index)
+    if isinstance(spread.partition, ScannerShifted | ConceptShifted):
+        raise ConfigError("pictures are dealt out as they are; to shift scanners or concepts takes an array")
+    natural = (spread.partition.column,) if isinstance(spread.partition, Natural) else ()
+    rows = load_index(source.index, ("file", "label", *natural))
+    if source.classes:
+        rows = [row for row in rows if (row.get("label_name") or row["label"]) in source.classes]
+    classes = source.classes or _classes(rows, source.index)
+    if len(classes) < 2 or {row.get("label_name") or row["label"] for row in rows} != set(classes):
+        raise DataError(f"{source.index}: needs pictures of at least 2 classes, and of each that is named")
     labelled = [_label_row(source, row) for row in rows]
     held_out = hold_out([row.patient for row in labelled], test_fraction, spread)
     class_of: dict[str, str] = {}
@@ -63,7 +72,15 @@ def import_pictures(
         if row.patient not in held_out and class_of.get(row.patient) != classes[1]:
             class_of[row.patient] = row.label
     rng = stream(spread.seed, "partition")
-    dealt = divide(class_of, spread.partition, sites=spread.sites, rng=rng)
+    dealt = divide(
+        class_of,
+        spread.partition,
+        sites=spread.sites,
+        rng=rng,
+        site_of=sites_of([row.patient for row in labelled], [row[natural[0]] for row in rows])
+        if natural
+        else None,
+    )
     recipe = Recipe(channels=source.channels)
     start_federation(out, Task(name=classes[1], classes=classes, positive=classes[1], recipe=recipe))
 
@@ -82,7 +99,7 @@ def import_pictures(
     summary = FederationSummary(
         sites=tuple(
             written(name, frozenset(patients))
-            for name, patients in zip(site_names(spread.sites), dealt, strict=True)
+            for name, patients in zip(site_names(len(dealt)), dealt, strict=True)
         ),
         public_test=written(PUBLIC_TEST, held_out),
         made=made,
@@ -97,8 +114,6 @@ def _classes(rows: list[Row], index: Path) -> tuple[str, ...]:
         classes = tuple(by_number[number] for number in sorted(by_number, key=lambda text: (len(text), text)))
     else:
         classes = tuple(sorted({row["label"] for row in rows}))
-    if len(set(classes)) < 2:
-        raise DataError(f"{index}: needs pictures of at least 2 classes")
     return classes
 
 

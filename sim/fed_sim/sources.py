@@ -5,6 +5,7 @@
 import csv
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,14 @@ def load_index(path: Path, columns: tuple[str, ...]) -> list[Row]:
         if not all(row[column] for column in columns):
             raise DataError(f"{path}: row {number} lacks one of {', '.join(columns)}")
     return rows
+
+
+def sites_of(patients: Sequence[str], sites: Sequence[str]) -> Mapping[str, str]:
+    """Return each patient's site, given image by image; of several sites, the first by name has all."""
+    site_of: dict[str, str] = {}
+    for patient, site in zip(patients, sites, strict=True):
+        site_of[patient] = min(site, site_of.get(patient, site))
+    return site_of
 
 
 def _load_array(path: Path, name: str) -> NDArray[np.generic]:
