@@ -5,7 +5,7 @@ Each step, in this order:
 2. a patient's image gradients, of all views of each, are averaged, so that all count as one patient;
 3. a gradient that isn't finite becomes zero, the others are clipped to `clip_norm`;
 4. the sum gets noise of `noise_multiplier * clip_norm`, also when nobody was drawn;
-5. the noised sum is divided by a public number and moves the weights.
+5. the noised sum is divided by a public number and, with what the plan's method adds, moves the weights.
 Until step 4 a number can betray a patient: nothing before it is returned, logged or kept.
 """
 
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from fed_client.algorithms.correction import correction_of
 from fed_client.dataset import LabelledImages
 from fed_client.model_inputs import ModelInputs, inputs_for
 from fed_client.private_step import MakeStep, PatientBatch, private_step
@@ -68,6 +69,7 @@ def train_privately(  # noqa: PLR0913 (three of them are seams, for tests and th
     images_of = _images_by_patient(images)
     divisor = terms.dp.sampling_rate * patients_public
     weights_P = flatten(local).astype(np.float64)
+    correction = correction_of(terms.method, flatten(local))
     velocity_P = np.zeros(weights_P.size)  # `zeros_like` would write to its memory
     for _ in range(terms.dp.steps):
         if stop():
@@ -80,6 +82,8 @@ def train_privately(  # noqa: PLR0913 (three of them are seams, for tests and th
         # Passed on without a name: the next step's sum would find this one in memory.
         for block, noised_P in _noised_blocks(_added(sums, size=weights_P.size), terms.dp, randomness):
             change_P = noised_P / divisor
+            if correction is not None:
+                change_P += correction(block, weights_P[block])
             if terms.momentum:  # otherwise the velocity takes no memory
                 change_P += terms.momentum * velocity_P[block]
                 velocity_P[block] = change_P

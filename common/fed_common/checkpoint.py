@@ -2,13 +2,16 @@
 
 A checkpoint is a folder `NNNN/` with `model.safetensors` and `manifest.json`, an in-toto statement about it
 in a DSSE envelope; where the model is a mean over rounds, also with `iterate.safetensors`, which the next
-round goes on from. It is written aside, synced and renamed as a whole; each manifest names the one before
-it, so that the chain can't be shortened or reordered.
+round goes on from, and where the algorithm keeps more than that, with `memory.safetensors`. It is written
+aside, synced and renamed as a whole; each manifest names the one before it, so that the chain can't be
+shortened or reordered.
 """
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -34,6 +37,7 @@ from fed_common.vote import Rollback, Standing
 
 MODEL_FILE = SUBJECT
 ITERATE_FILE = "iterate.safetensors"
+MEMORY_FILE = "memory.safetensors"
 MANIFEST_FILE = "manifest.json"
 FIRST = Digest("0" * 64)
 
@@ -47,13 +51,22 @@ class SitePrivacy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MemoryFacts:
+    """Which vectors, each as long as the model, the algorithm keeps for the next round, and in which file."""
+
+    names: tuple[str, ...]
+    file: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """The signed facts about one checkpoint.
 
     Whoever uses the model prepares images by the task's recipe, makes input of them by
     `terms.normalisation`, and reads the logits as `multi_label` says (`fed_common.objective`). `iterate` is
-    the file that the next round goes on from, where that isn't the model; `trained` says who the model is
-    made of since the run began, and `begun_from` of whom the parameters are that it began with.
+    the file that the next round goes on from, where that isn't the model, and `memory` what it needs besides;
+    `trained` says who the model is made of since the run began, and `begun_from` of whom the parameters are
+    that it began with.
     With a vote, `standing` is what the next candidate is held against; after a `rollback` the parameters are
     those of an earlier round, while rounds and chain go on.
     """
@@ -71,6 +84,7 @@ class Manifest:
     parameters: Digest
     file: Digest
     iterate: Digest | None = None
+    memory: MemoryFacts | None = None
     standing: Standing | None = None
     rollback: Rollback | None = None
     terms: TrainTerms
@@ -116,9 +130,14 @@ def encode_model(parameters_P: NDArray[np.float32], spec: ModelSpec) -> bytes:
 
 
 def publish(
-    folder: Path, checkpoint: Checkpoint, model: bytes, key: SigningKey, *, iterate: bytes | None = None
+    folder: Path,
+    checkpoint: Checkpoint,
+    model: bytes,
+    key: SigningKey,
+    *,
+    beside: Mapping[str, bytes | None] = MappingProxyType({}),
 ) -> None:
-    """Put the signed checkpoint into `folder`, whole or not at all.
+    """Put the signed checkpoint into `folder`, whole or not at all, with the files `beside` the model.
 
     Raises:
         MachineError: it can't be written; what was published before is untouched.
@@ -128,8 +147,9 @@ def publish(
     try:
         shutil.rmtree(aside, ignore_errors=True)
         write_atomically(aside / MODEL_FILE, model)
-        if iterate is not None:
-            write_atomically(aside / ITERATE_FILE, iterate)
+        for name, contents in beside.items():
+            if contents is not None:
+                write_atomically(aside / name, contents)
         write_atomically(aside / MANIFEST_FILE, sign_manifest(checkpoint.manifest, key).encode())
         aside.rename(target)
         sync_folder(folder)
@@ -175,6 +195,30 @@ def load_iterate(folder: Path, checkpoint: Checkpoint, spec: ModelSpec) -> NDArr
         return checkpoint.parameters_P
     contents = read_model_file(folder / ITERATE_FILE, layout_of(build_model(spec)))
     return _named_parameters(ITERATE_FILE, contents, checkpoint.manifest.iterate, spec)
+
+
+def encode_memory(memory: Mapping[str, NDArray[np.float32]]) -> bytes | None:
+    """Return what an algorithm keeps as a safetensors file; None if it keeps nothing."""
+    return save_safetensors(dict(memory)) if memory else None
+
+
+def load_memory(folder: Path, checkpoint: Checkpoint) -> dict[str, NDArray[np.float32]]:
+    """Return what the algorithm kept with `checkpoint`, which is in `folder`.
+
+    Raises:
+        TrustError: it isn't what the manifest names.
+        MalformedMessageError: the file has another form.
+    """
+    facts = checkpoint.manifest.memory
+    if facts is None:
+        return {}
+    size = len(checkpoint.parameters_P)
+    layout = tuple((name, (size,)) for name in facts.names)
+    contents = read_model_file(folder / MEMORY_FILE, layout)
+    if digest_of(contents) != facts.file:
+        raise TrustError(f"{MEMORY_FILE}: not the file that the manifest names")
+    vectors = np.split(parameters_of(contents, layout), len(facts.names))
+    return dict(zip(facts.names, vectors, strict=True))
 
 
 def _named_parameters(file: str, contents: bytes, named: Digest, spec: ModelSpec) -> NDArray[np.float32]:

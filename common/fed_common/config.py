@@ -69,22 +69,31 @@ def _first_problem(error: ValidationError, schema: type[BaseModel]) -> str:
 
 
 def _known_keys(schema: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that the table at `location` allows."""
-    current: type[BaseModel] = schema
+    """Return the keys that the table at `location` allows; where a name chooses among tables, it is in it."""
+    tables = [schema]
     for part in location:
-        if isinstance(part, str) and part in current.model_fields:
-            found = _table_in(current.model_fields[part])
-            if found is not None:
-                current = found
-    return list(current.model_fields)
+        named = [table for table in tables if _is_named(table, part)]
+        inside = [
+            found
+            for table in tables
+            if isinstance(part, str) and part in table.model_fields
+            for found in _tables_in(table.model_fields[part])
+        ]
+        tables = named or inside or tables
+    return list(tables[0].model_fields)
 
 
-def _table_in(field: FieldInfo) -> type[BaseModel] | None:
-    """Return the table type inside a field's annotation, through tuples and optionals."""
-    pending = [field.annotation]
+def _is_named(table: type[BaseModel], name: int | str) -> bool:
+    field = table.model_fields.get("name")
+    return field is not None and name in get_args(field.annotation)
+
+
+def _tables_in(field: FieldInfo) -> list[type[BaseModel]]:
+    """Return the table types inside a field's annotation, through tuples, optionals and choices."""
+    pending, tables = [field.annotation], []
     while pending:
         candidate = pending.pop()
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
+            tables.append(candidate)
         pending.extend(get_args(candidate))
-    return None
+    return tables

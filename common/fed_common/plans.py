@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fed_common.errors import ConfigError
+from fed_common.local_methods import LocalMethod
 from fed_common.names import SiteName, site_name
 
 Phase = Literal["statistics", "train", "evaluate"]
@@ -81,7 +82,7 @@ class TrainTerms:
     """One round of local training: private steps of SGD, then a clip of the whole update.
 
     `class_weights` are public factors of the images' losses, one per class; none means 1 each. Each image is
-    seen in `views` ways (`fed_common.views`), which count as one.
+    seen in `views` ways (`fed_common.views`), which count as one. A `method` changes the local steps.
     """
 
     phase: Literal["train"] = "train"
@@ -92,6 +93,7 @@ class TrainTerms:
     normalisation: Normalisation = Normalisation()
     class_weights: tuple[float, ...] = ()
     views: int = 1
+    method: LocalMethod | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.learning_rate < float("inf"):

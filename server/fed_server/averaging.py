@@ -5,7 +5,8 @@ What goes into the mean was already released, so it costs no privacy.
 
 # Shape letters: P parameters of the flattened model.
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Self
 
 import numpy as np
@@ -18,10 +19,14 @@ MeanUpdate = NDArray[np.float32] | NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Weights:
-    """The `model_P` that is published, and the `iterate_P` that the next round goes on from."""
+    """The `model_P` that is published, and the `iterate_P` that the next round goes on from.
+
+    `memory` is what the algorithm keeps beside them, by name (`fed_server.algorithms`).
+    """
 
     model_P: NDArray[np.float32]
     iterate_P: NDArray[np.float32]
+    memory: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @classmethod
     def first(cls, parameters_P: NDArray[np.float32]) -> Self:

@@ -39,12 +39,13 @@ class CandidateFacts:
     sites: tuple[SitePrivacy, ...]
     included: tuple[SiteName, ...]
     averaged: bool
+    memory: tuple[str, ...]
     body: Digest
 
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateFile:
-    """One run's candidate: a line of signed facts, the model's parameters, and the iterate's if averaged."""
+    """One run's candidate: a line of signed facts, model, iterate if averaged, the algorithm's memory."""
 
     path: Path
     key: SigningKey
@@ -57,12 +58,14 @@ class CandidateFile:
         """
         weights = candidate.weights
         averaged = weights.iterate_P is not weights.model_P
-        body = parameter_bytes(weights.model_P) + (parameter_bytes(weights.iterate_P) if averaged else b"")
+        iterate = (weights.iterate_P,) if averaged else ()
+        body = b"".join(map(parameter_bytes, (weights.model_P, *iterate, *weights.memory.values())))
         facts = CandidateFacts(
             previous=previous,
             sites=candidate.sites,
             included=candidate.included,
             averaged=averaged,
+            memory=tuple(weights.memory),
             body=digest_of(body),
         )
         write_atomically(self.path, signed_fact.sign(facts, self.key) + b"\n" + body)
@@ -81,11 +84,11 @@ class CandidateFile:
             return None
         if facts.previous != previous:
             return None
-        parameters = np.frombuffer(body, "<f4").astype(np.float32)
-        weights = Weights.first(parameters)
-        if facts.averaged:
-            model_P, iterate_P = np.split(parameters, 2)
-            weights = Weights(model_P=model_P, iterate_P=iterate_P)
+        num_vectors = 1 + facts.averaged + len(facts.memory)
+        model_P, *others = np.split(np.frombuffer(body, "<f4").astype(np.float32), num_vectors)
+        iterate_P = others.pop(0) if facts.averaged else model_P
+        memory = dict(zip(facts.memory, others, strict=True))
+        weights = Weights(model_P=model_P, iterate_P=iterate_P, memory=memory)
         return Candidate(weights=weights, sites=facts.sites, included=facts.included)
 
     def drop(self) -> None:

@@ -17,6 +17,7 @@ from fed_common.reference import References, load_references
 from fed_common.signing import SigningKey, VerifyingKey, is_encrypted_key
 from fed_common.task import load_task
 from fed_common.test_set import TestSet, load_test_set
+from fed_server.algorithms import AlgorithmTable, FedAvg
 from fed_server.authority.authority import Authority
 from fed_server.door.door import Door
 from fed_server.door.tls import TlsFiles
@@ -59,6 +60,7 @@ class _FederationFile(ConfigTable):
     evaluation: EvaluationTable = EvaluationTable()
     aggregation: AggregationTable = AggregationTable()
     statistics: StatisticsTable | None = None
+    algorithm: AlgorithmTable = FedAvg()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +181,7 @@ def load_federation_config(path: Path) -> FederationConfig:
         evaluation=file.evaluation,
         aggregation=file.aggregation,
         statistics=file.statistics,
+        algorithm=file.algorithm,
         quorum=file.quorum,
     )
     test_set, references = file.federation.test_set, file.federation.references

@@ -10,8 +10,8 @@ the same to the last bit, so that sites answer with the bytes they had already m
 
 1. wait until a quorum is connected;
 2. ask the cohort to train, and fold their updates (`run_round`); without a quorum of answers, ask again;
-3. step: the rule's mean update is added to the weights, and the model follows (`averaging`); what came of it
-   is kept (`candidate`), and after a crash the round goes on from here;
+3. step: the algorithm moves the weights by the rule's mean update (`algorithms`), and the model follows
+   (`averaging`); what came of it is kept (`candidate`), and after a crash the round goes on from here;
 4. ask the sites for noised counts of the candidate, let them vote on it, and judge it on the public test set;
 5. publish the signed checkpoint; only now does the round count. The last one is co-signed by the sites.
 """
@@ -134,7 +134,8 @@ class Federation:
     def _load(self, folder: Path) -> tuple[Checkpoint, Weights]:
         loaded = checkpoints.load(folder, self.settings.model, self.coordinator.key.verifying_key)
         iterate_P = checkpoints.load_iterate(folder, loaded, self.settings.model)
-        return loaded, Weights(model_P=loaded.parameters_P, iterate_P=iterate_P)
+        memory = checkpoints.load_memory(folder, loaded)
+        return loaded, Weights(model_P=loaded.parameters_P, iterate_P=iterate_P, memory=memory)
 
     def _begin(self) -> tuple[Checkpoint, Weights]:
         settings = self.settings
@@ -225,7 +226,8 @@ class Federation:
         outcome = self._train(number, current, weights.iterate_P)
         if outcome.result is not None:
             averaging = self.settings.training.averaging
-            weights = weights.moved(outcome.result, number=number, averaging=averaging)
+            step_P, memory = self.settings.algorithm.step(outcome.result, weights.memory)
+            weights = replace(weights.moved(step_P, number=number, averaging=averaging), memory=memory)
         privacy = latest_privacy(current.manifest.sites, outcome)
         candidate = Candidate(weights=weights, sites=privacy, included=outcome.included)
         self._candidate_file.keep(candidate, previous=current.digest)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fed_common import checkpoint as checkpoints
 from fed_common.artefacts.participation import SiteRounds
-from fed_common.checkpoint import Checkpoint, Manifest, SitePrivacy, parameter_bytes
+from fed_common.checkpoint import Checkpoint, Manifest, MemoryFacts, SitePrivacy, parameter_bytes
 from fed_common.layout import load_flat
 from fed_common.models import build_model
 from fed_common.names import Digest, digest_of
@@ -68,6 +68,7 @@ class Publisher:
             if settings.training.averaging != "none"
             else None
         )
+        memory = checkpoints.encode_memory(weights.memory)
         manifest = Manifest(
             run=self.folder.run,
             round=number,
@@ -81,6 +82,11 @@ class Publisher:
             parameters=digest_of(parameter_bytes(parameters_P)),
             file=digest_of(model),
             iterate=digest_of(iterate) if iterate is not None else None,
+            memory=(
+                MemoryFacts(names=tuple(sorted(weights.memory)), file=digest_of(memory))
+                if memory is not None
+                else None
+            ),
             standing=facts.vote.standing,
             rollback=facts.vote.rollback,
             terms=terms,
@@ -91,7 +97,8 @@ class Publisher:
             previous=previous,
         )
         published = Checkpoint(manifest=manifest, parameters_P=parameters_P)
-        checkpoints.publish(self.folder.checkpoints, published, model, self.key, iterate=iterate)
+        beside = {checkpoints.ITERATE_FILE: iterate, checkpoints.MEMORY_FILE: memory}
+        checkpoints.publish(self.folder.checkpoints, published, model, self.key, beside=beside)
         return published
 
     def _judge(self, parameters_P: NDArray[np.float32], normalisation: Normalisation) -> TestFigures | None:

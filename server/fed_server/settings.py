@@ -24,6 +24,7 @@ from fed_common.proposal import (
     StatisticsTable,
 )
 from fed_common.task import Task
+from fed_server.algorithms import Algorithm, Circumstances, FedAvg
 from fed_server.averaging import Averaging
 
 # Nobody throws a model away alone, however large the hospital.
@@ -122,6 +123,7 @@ class RunSettings:
     quorum: QuorumTable
     aggregation: AggregationTable = field(default_factory=AggregationTable)
     statistics: StatisticsTable | None = None
+    algorithm: Algorithm = field(default_factory=FedAvg)
 
     def __post_init__(self) -> None:
         if not 1 <= self.quorum.sites <= len(self.cohort):
@@ -130,6 +132,15 @@ class RunSettings:
         if len(set(names)) != len(names):
             raise ConfigError(f"sites must have different names, got {', '.join(names)}")
         self.aggregation.refuse_contradictions(len(names))
+        self.algorithm.refuse_contradictions(
+            Circumstances(
+                steps_per_round=self.training.steps_per_round,
+                learning_rate=self.training.learning_rate,
+                momentum=self.training.momentum,
+                rule=self.aggregation.rule,
+                vote=self.aggregation.vote,
+            )
+        )
         if self.aggregation.vote and self.proposal.num_evaluations < 2:
             raise ConfigError(
                 "aggregation.vote compares evaluations, and needs two of them: evaluation.every must be "
@@ -174,6 +185,8 @@ class RunSettings:
         tables: list[ConfigTable] = [self.training, self.privacy, self.evaluation, self.aggregation]
         if self.statistics is not None:
             tables.append(self.statistics)
+        if self.algorithm != FedAvg():
+            tables.append(self.algorithm)
         facts = _SettingsFacts(
             task=self.task.digest,
             model=self.model.fingerprint,
@@ -225,6 +238,7 @@ class RunSettings:
             momentum=self.training.momentum,
             views=self.training.views,
             update_clip=self.privacy.update_clip,
+            method=self.algorithm.local_method(),
         )
 
 

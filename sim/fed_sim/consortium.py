@@ -26,6 +26,7 @@ from fed_common.plans import SiteTerms
 from fed_common.signing import VerifyingKey
 from fed_common.task import Task, load_task
 from fed_common.test_set import save_test_set
+from fed_server.algorithms import FedAvg
 from fed_server.dev_certificates import write_dev_certificates
 from fed_sim.hospitals import PUBLIC_TEST, load_site_terms
 from fed_sim.scenario import Scenario
@@ -132,7 +133,7 @@ def _named_files(scenario: Scenario, *, test_set: bool, references: bool) -> dic
 def _federation_tables(
     scenario: Scenario, terms: tuple[SiteTerms, ...], *, port: int
 ) -> dict[str, dict[str, object] | list[dict[str, object]]]:
-    statistics = scenario.statistics
+    statistics, algorithm = scenario.statistics, scenario.algorithm
     return {
         "server": {
             "host": "127.0.0.1",
@@ -149,6 +150,7 @@ def _federation_tables(
         "evaluation": scenario.evaluation.model_dump(exclude_none=True),
         "aggregation": scenario.aggregation.model_dump(exclude_none=True),
         **({"statistics": statistics.model_dump()} if statistics else {}),
+        **({"algorithm": algorithm.model_dump()} if algorithm != FedAvg() else {}),
         "sites": [
             {
                 "name": site.name,

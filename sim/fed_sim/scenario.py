@@ -8,6 +8,7 @@ from pydantic import Field
 from fed_common.config import ConfigTable, load_config
 from fed_common.proposal import EvaluationTable, PrivacyTable, StatisticsTable
 from fed_common.task import ModelName
+from fed_server.algorithms import AlgorithmTable, FedAvg
 from fed_server.settings import AggregationTable, QuorumTable, TrainingTable
 
 
@@ -32,6 +33,7 @@ class Scenario(ConfigTable):
     evaluation: EvaluationTable = EvaluationTable()
     aggregation: AggregationTable = AggregationTable()
     statistics: StatisticsTable | None = None
+    algorithm: AlgorithmTable = FedAvg()
     policy: PolicyTable = PolicyTable()
 
 

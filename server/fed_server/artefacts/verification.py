@@ -83,6 +83,7 @@ def _loaded(folder: RunFolder, number: int, spec: ModelSpec, key: VerifyingKey) 
     try:
         checkpoint = checkpoints.load(path, spec, key)
         checkpoints.load_iterate(path, checkpoint, spec)
+        checkpoints.load_memory(path, checkpoint)
     except TrustError as error:
         raise TrustError(f"round {number}: {error}") from error
     if checkpoint.manifest.round != number:
