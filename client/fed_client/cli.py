@@ -14,8 +14,9 @@ from fed_client.data_commands import app as data
 from fed_client.doctor.command import doctor
 from fed_client.enrolment.command import enroll
 from fed_client.enrolment.renewal import RENEWAL_CHECK_S, Renewal
-from fed_client.flower_link import FlowerLink, LinkEvent, serve
+from fed_client.flower_link import FlowerLink, serve
 from fed_client.ledger_commands import app as ledger
+from fed_client.link_events import told
 from fed_client.opening import opened_site
 from fed_client.policy_commands import app as policy
 from fed_common.background import repeating
@@ -75,7 +76,8 @@ def start(config: ConfigOption = Path("site.toml")) -> None:
         signal.signal(signal.SIGTERM, on_signal)
         signal.signal(signal.SIGINT, on_signal)
         logger.info("%s is ready; waiting for %s", settings.name, settings.address)
-        serve(site.answer, link=link, stop=stop, on_event=_log_link_event)
+        with told(site.log) as on_event:
+            serve(site.answer, link=link, stop=stop, on_event=on_event)
     logger.info("stopped")
 
 
@@ -102,7 +104,3 @@ def main() -> None:
     """Run the command line."""
     log_to_stderr()
     run_command("fed-client", app)
-
-
-def _log_link_event(event: LinkEvent) -> None:
-    logger.info("coordinator: %s", event)

@@ -15,6 +15,7 @@ from fed_common.audit_log.head import LogHead
 from fed_common.audit_log.log import AuditLog
 from fed_common.messages import RoundPlan
 from fed_common.names import Digest, RunId, SiteName
+from fed_common.plans import Phase
 from fed_server.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -26,10 +27,13 @@ class CoordinatorLog:
     def __init__(self, log: AuditLog) -> None:
         self._log = log
         self._heads: dict[SiteName, dict[int, LogHead]] = {}
+        self._asked: dict[tuple[RunId, int, Phase], Digest] = {}
         for line in log.read():
             match line.fact:
                 case SiteHeadSeen(site=site, head=head):
                     self._heads.setdefault(site, {})[head.size] = head
+                case PlanAsked() as fact:
+                    self._asked[fact.run, fact.round, fact.phase] = fact.plan
 
     @property
     def head(self) -> LogHead:
@@ -46,7 +50,12 @@ class CoordinatorLog:
             parameters=plan.parameters,
         )
         self._log.write("coordinator", fact)
+        self._asked[plan.run, plan.round, plan.phase] = plan.digest
         return self.head
+
+    def asked_otherwise(self, plan: RoundPlan) -> bool:
+        """Tell whether this phase of the round was asked with another plan, which every log must show."""
+        return self._asked.get((plan.run, plan.round, plan.phase), plan.digest) != plan.digest
 
     def seen(self, site: SiteName, head: LogHead) -> None:
         """Write which head a site has signed; one that is sent again isn't new."""

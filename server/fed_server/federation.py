@@ -6,7 +6,8 @@ A run begins with the checkpoint of round 0: the first parameters, and the terms
 ask for statistics, their public constants are measured before it is published, and never again.
 
 A round goes through these steps, and a crash at any of them repeats at most this round, whose plan is then
-the same to the last bit, so that sites answer with the bytes they had already made:
+the same to the last bit, so that sites answer with the bytes they had already made. Where it can't be, because
+a member of the masks was revoked meanwhile or the disk has lost the candidate, nobody is asked a second time:
 
 1. wait until a quorum is connected;
 2. ask the cohort to train, and fold their updates (`run_round`); without a quorum of answers, ask again;
@@ -16,6 +17,7 @@ the same to the last bit, so that sites answer with the bytes they had already m
 5. publish the signed checkpoint; only now does the round count. The last one is co-signed by the sites.
 """
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -64,6 +66,8 @@ from fed_server.run_folder import RunFolder
 from fed_server.settings import RunSettings
 from fed_server.statistics import fix_constants
 from fed_server.vote import Vote, count_votes
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -262,6 +266,9 @@ class Federation:
     ) -> RoundOutcome[Mapping[SiteName, EvaluationCounts]]:
         terms = replace(self.settings.evaluation_terms(), normalisation=current.manifest.terms.normalisation)
         plan = self._planner.plan(number, current.manifest.sites, terms, candidate_P)
+        if self.coordinator.log.asked_otherwise(plan):
+            logger.warning("round %d: the candidate that the sites measured is lost; this one isn't", number)
+            return RoundOutcome(result=None, answered={}, included=(), failures=())
         rule = CountsBySite(lambda values, noise: EvaluationCounts.from_vector(values, noise_std=noise))
         return self._ask(plan, candidate_P, rule, attempt=1)
 
@@ -271,6 +278,9 @@ class Federation:
         if plan.masking is None:
             rule = rule_of(self.settings.aggregation, len(iterate_P))
             return self._ask(plan, iterate_P, rule, attempt=attempt)
+        if self.coordinator.log.asked_otherwise(plan):
+            left = "the members of its masks are others than when it was asked first"
+            return RoundOutcome(result=None, answered={}, included=(), failures=(), abandoned=left)
         self._tell(PhaseAsked(round=plan.round, phase=plan.phase, attempt=attempt))
         return run_masked_round(
             plan,

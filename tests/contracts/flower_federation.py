@@ -70,13 +70,21 @@ def link_to(port: int, pki: Path, *, state: Path, site: SiteName = NORTH) -> Flo
 @contextmanager
 def answering(link: FlowerLink, answer: Answerer) -> Iterator[list[LinkEvent]]:
     """Run a site in a thread; yields the events it reports."""
-    stop, events = threading.Event(), list[LinkEvent]()
+    events = list[LinkEvent]()
+    with running(link, answer, events.append):
+        yield events
+
+
+@contextmanager
+def running(link: FlowerLink, answer: Answerer, on_event: Callable[[LinkEvent], None]) -> Iterator[None]:
+    """Run a site in a thread."""
+    stop = threading.Event()
     site = threading.Thread(
-        target=serve, args=(answer,), kwargs={"link": link, "stop": stop, "on_event": events.append}
+        target=serve, args=(answer,), kwargs={"link": link, "stop": stop, "on_event": on_event}
     )
     site.start()
     try:
-        yield events
+        yield
     finally:
         stop.set()
         site.join()

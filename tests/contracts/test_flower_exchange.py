@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
+from flwr.app import ConfigRecord, RecordDict
 from flwr.proto.fleet_pb2 import PushMessagesRequest, PushMessagesResponse
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 from flwr.supercore.date import now
@@ -139,7 +140,7 @@ def test_a_site_that_is_stopped_is_offline_at_once(pki: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "limit", ["fed_client.flower_link.MAX_QUESTION_BYTES", "fed_server.flower_link.MAX_ANSWER_BYTES"]
+    "limit", ["fed_client.flower_link.question.MAX_QUESTION_BYTES", "fed_server.flower_link.MAX_ANSWER_BYTES"]
 )
 def test_a_payload_above_the_limit_is_a_link_error(
     federation: Federation, monkeypatch: pytest.MonkeyPatch, limit: str
@@ -148,6 +149,21 @@ def test_a_payload_above_the_limit_is_a_link_error(
     with federation({NORTH: reverse}) as exchange:
         assert by_site(exchange.ask(question(bytes(1001), sites=(NORTH,)))) == {NORTH: "link-error"}
         assert by_site(exchange.ask(question(bytes(1000), sites=(NORTH,)))) == {NORTH: bytes(1000)}
+
+
+class Unreadable(ConfigRecord):
+    """Passes for a record until its protobuf is read."""
+
+    def deflate(self) -> bytes:
+        return b"ConfigRecord  3\x00\xff\xff\xff"
+
+
+def test_a_site_that_sends_what_nobody_can_parse_is_a_link_error(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fed_client.flower_link.pack", lambda _: RecordDict({"0": Unreadable()}))
+    with federation({NORTH: reverse}) as exchange:
+        assert by_site(exchange.ask(question(b"model", sites=(NORTH,)))) == {NORTH: "link-error"}
 
 
 def test_a_site_that_is_not_enrolled_is_not_waited_for(pki: Path) -> None:

@@ -17,23 +17,22 @@ from typing import Literal
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from flwr.app import ConfigRecord, Error, Message, Metadata, RecordDict
+from flwr.app import Error, Message, Metadata
 from flwr.app.message.message import make_message, remove_content_from_message
 from flwr.common.constant import ErrorCode
-from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.common.serde import message_to_proto, metadata_from_proto
 from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
     DeactivateNodeRequest,
     PullMessagesRequest,
+    PullMessagesResponse,
     PushMessagesRequest,
 )
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
-from flwr.proto.message_pb2 import ObjectTree
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_tree,
-    iterate_object_tree,
     no_object_id_recompute,
 )
 from flwr.supercore.inflatable.inflatable_protobuf_utils import (
@@ -44,8 +43,6 @@ from flwr.supercore.inflatable.inflatable_protobuf_utils import (
 from flwr.supercore.inflatable.inflatable_utils import (
     ObjectPullError,
     ObjectPushError,
-    inflate_object_from_contents,
-    pull_objects,
     push_objects,
 )
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
@@ -54,23 +51,23 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from fed_client.flower_link.faults import hopeless, reason
 from fed_client.flower_link.link import FlowerLink
+from fed_client.flower_link.question import fetched, question_in
+from fed_common.audit_log.facts import LinkCode
 from fed_common.background import repeating
 from fed_common.errors import FedError, MalformedMessageError
+from fed_common.flower_payload import TooLargeError, pack
 
 __all__ = ["FlowerLink", "LinkEvent", "serve"]
 
 logger = logging.getLogger(__name__)
 
-LinkEvent = Literal["connected", "disconnected", "asked", "answered", "failed", "late"]
+LinkEvent = Literal["connected", "disconnected", "asked", "answered", "failed", "late", LinkCode]
 
 POLL_S = 0.2
 # Flower's shortest interval; the server takes a site for offline after two of them.
 HEARTBEAT_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 TIMEOUT_S = 20.0
-# As in the server's half of the link, which reads and writes the same pieces.
-PIECE_BYTES = 4 << 20
-MAX_QUESTION_BYTES = 1 << 30
 
 _FAILURES = (httpx.HTTPError, ObjectPullError, ObjectPushError, ValueError)
 
@@ -193,29 +190,29 @@ class _Line:
             if not response.messages_list:
                 site.stop.wait(POLL_S)
                 continue
-            asked = message_from_proto(response.messages_list[0]).metadata
+            asked = metadata_from_proto(response.messages_list[0].metadata)
             site.on_event("asked")
             try:
-                contents = self._fetch(asked, response.message_object_trees[0])
-                self._send(self._reply(asked, contents))
+                self._send(self._reply(asked, response))
             except httpx.HTTPStatusError as error:
                 if error.response.status_code != httpx.codes.FORBIDDEN:
                     raise
                 site.on_event("late")  # the question was withdrawn: its deadline is over
 
-    def _fetch(self, asked: Metadata, tree: ObjectTree) -> dict[str, bytes]:
+    def _fetch(self, asked: Metadata, response: PullMessagesResponse) -> bytes:
         """3: get all pieces, then let the server forget them."""
-        contents = pull_objects(
-            [part.object_id for part in iterate_object_tree(tree)],
-            make_pull_object_fn_protobuf(self.client.PullObject, self.node, asked.run_id),
-        )
+        parts = dict[str, bytes]()
+        for tree in response.message_object_trees[:1]:
+            parts |= fetched(
+                tree, make_pull_object_fn_protobuf(self.client.PullObject, self.node, asked.run_id)
+            )
         confirm = make_confirm_message_received_fn_protobuf(
             self.client.ConfirmMessageReceived, self.node, asked.run_id
         )
         confirm(asked.message_id)
-        return contents
+        return question_in(asked.message_id, parts)
 
-    def _reply(self, asked: Metadata, contents: dict[str, bytes]) -> Message:
+    def _reply(self, asked: Metadata, response: PullMessagesResponse) -> Message:
         """4: let the site answer; whatever goes wrong in there, the server hears one word of it."""
         metadata = Metadata(
             run_id=asked.run_id,
@@ -230,14 +227,23 @@ class _Line:
             message_type=asked.message_type,
         )
         try:
-            content = _pack(self.site.answer(_unpack(asked.message_id, contents)))
+            question = self._fetch(asked, response)
+        except MalformedMessageError as error:
+            too_large = isinstance(error, TooLargeError)
+            self.site.on_event("question-too-large" if too_large else "question-malformed")
+            return self._unanswered(metadata, error)
+        try:
+            content = pack(self.site.answer(question))
         except Exception as error:  # noqa: BLE001 - a bug in one answer must not take the site offline
-            name = type(error).__name__
-            # Our own errors name no patient, and the operator needs the reason; others may say anything.
-            logger.error("a question was not answered: %s", error if isinstance(error, FedError) else name)
             self.site.on_event("failed")
-            return make_message(metadata, error=Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, name))
+            return self._unanswered(metadata, error)
         return make_message(metadata, content)
+
+    def _unanswered(self, metadata: Metadata, error: Exception) -> Message:
+        name = type(error).__name__
+        # Our own errors name no patient, and the operator needs the reason; others may say anything.
+        logger.error("a question was not answered: %s", error if isinstance(error, FedError) else name)
+        return make_message(metadata, error=Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, name))
 
     def _send(self, reply: Message) -> None:
         """5: announce the answer, then send the pieces that the server hasn't got."""
@@ -255,23 +261,3 @@ class _Line:
             push_objects(get_all_nested_objects(reply), push, object_ids_to_push=set(receipt.objects_to_push))
         if reply.has_content():
             self.site.on_event("answered")
-
-
-def _pack(payload: bytes) -> RecordDict:
-    """Return the payload in numbered pieces, so that no request is large."""
-    starts = range(0, len(payload), PIECE_BYTES)
-    return RecordDict(
-        {f"{start:012}": ConfigRecord({"piece": payload[start : start + PIECE_BYTES]}) for start in starts}
-    )
-
-
-def _unpack(message_id: str, contents: dict[str, bytes]) -> bytes:
-    message = inflate_object_from_contents(message_id, contents)
-    if not isinstance(message, Message):
-        raise MalformedMessageError(f"a Flower {type(message).__name__} instead of a message")
-    records = message.content.config_records
-    pieces = [piece for name in sorted(records) if isinstance(piece := records[name].get("piece"), bytes)]
-    # Measured before it is joined: records may share a piece, so few bytes can stand for many.
-    if not 0 < (size := sum(map(len, pieces))) <= MAX_QUESTION_BYTES:
-        raise MalformedMessageError(f"a question of {size} bytes, allowed are 1 to {MAX_QUESTION_BYTES}")
-    return b"".join(pieces)

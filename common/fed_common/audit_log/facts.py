@@ -27,6 +27,8 @@ DoorCode = Literal[
     "connection-cut",
     "enrolment-refused",
 ]
+LinkCode = Literal["question-malformed", "question-too-large"]
+RefusedCode = Literal[DoorCode, LinkCode]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +77,9 @@ class LogForked:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestsRefused:
-    """The coordinator's door turned somebody away, so many times since it was last told."""
+    """The coordinator's door, or a site's line, turned away so many since it was last told."""
 
-    code: DoorCode
+    code: RefusedCode
     count: int
 
 

@@ -17,9 +17,12 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from fed_server.door.refusals import Refuse
+from fed_common.audit_log.facts import DoorCode
 
 logger = logging.getLogger(__name__)
+
+# Whom the door turns away, with the certificate that was shown (DER), and why.
+Refuse = Callable[[DoorCode, bytes | None], None]
 
 # The key in a request's state: the caller's certificate as DER, None without one.
 CERTIFICATE = "certificate"

@@ -23,9 +23,8 @@ from fed_common.errors import FedError, MachineError, TrustError
 from fed_common.pki.enrolment import DESK_PREFIX, Admission
 from fed_common.signing import VerifyingKey
 from fed_server.authority.authority import Authority
-from fed_server.door.connections import CERTIFICATE
+from fed_server.door.connections import CERTIFICATE, Refuse
 from fed_server.door.guard import Guard
-from fed_server.door.refusals import Refuse
 from fed_server.registry.admission import Admissions
 from fed_server.registry.standing import Standing
 

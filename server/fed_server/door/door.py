@@ -13,6 +13,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fed_common.audit_log.facts import DoorCode
+from fed_common.audit_log.refusals import Refusals
 from fed_common.background import repeating
 from fed_common.errors import MachineError
 from fed_common.pki.certificates import read_certificate
@@ -21,7 +22,6 @@ from fed_server.door.connections import WATCH_S, Connections
 from fed_server.door.desk import Desk
 from fed_server.door.gate import Fleet, Gate
 from fed_server.door.guard import Guard
-from fed_server.door.refusals import Refusals
 from fed_server.door.tls import TlsFiles
 from fed_server.registry.admission import Admissions
 from fed_server.registry.registry import Registry

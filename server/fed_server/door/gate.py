@@ -21,9 +21,8 @@ from fed_common.audit_log.facts import DoorCode
 from fed_common.errors import FedError, TrustError
 from fed_common.names import SiteName
 from fed_common.pki.enrolment import DESK_PREFIX, MAX_REQUEST_BYTES, node_key_pem
-from fed_server.door.connections import CERTIFICATE
+from fed_server.door.connections import CERTIFICATE, Refuse
 from fed_server.door.guard import Guard
-from fed_server.door.refusals import Refuse
 
 logger = logging.getLogger(__name__)
 

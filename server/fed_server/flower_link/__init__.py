@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from fastapi import FastAPI
-from flwr.app import ConfigRecord, Message, Metadata, RecordDict
+from flwr.app import Message, Metadata, RecordDict
 from flwr.app.message.message import make_message, remove_content_from_message
 from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID, SUPERLINK_NODE_ID
 from flwr.server.superlink.linkstate import LinkState, LinkStateFactory
@@ -33,7 +33,6 @@ from flwr.supercore.inflatable.inflatable_object import (
     iterate_object_tree,
     no_object_id_recompute,
 )
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.object_store import NoObjectInStoreError, ObjectStoreFactory
 from flwr.supercore.protobuf.translation import ProtobufTranslationMiddleware
 from flwr.superlink.federation import NoOpFederationManager
@@ -43,6 +42,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 
 from fed_common.errors import MalformedMessageError
+from fed_common.flower_payload import PIECE_BYTES, content_of, pack, unpack
 from fed_common.names import SiteName
 from fed_common.plans import Phase
 from fed_server.door.door import Door
@@ -57,8 +57,6 @@ logger = logging.getLogger(__name__)
 
 PUBLIC_PREFIX = "/v1/fleet/"
 POLL_S = 0.05
-# A payload travels in pieces, so that no request is large and a broken transfer goes on where it stopped.
-PIECE_BYTES = 4 << 20
 MAX_REQUEST_BYTES = 2 * PIECE_BYTES
 MAX_ANSWER_BYTES = 1 << 30
 
@@ -226,13 +224,7 @@ class _Errand:
         }
         if not all(contents.values()):
             return None
-        try:
-            message = inflate_object_from_contents(message_id, contents)
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise MalformedMessageError(f"not a Flower message ({type(error).__name__})") from error
-        if not isinstance(message, Message):
-            raise MalformedMessageError(f"a Flower {type(message).__name__} instead of a message")
-        payload = _unpack(message.content)
+        payload = unpack(content_of(message_id, contents), at_most=MAX_ANSWER_BYTES)
         self.state.object_store.delete(message_id)  # a model's worth of memory per site
         return payload
 
@@ -259,28 +251,11 @@ def _errand(state: LinkState, question: Question, nodes: Nodes) -> Iterator[_Err
     heartbeat = HeartbeatSender(lambda: state.acknowledge_task_heartbeat(task.task_id))
     heartbeat.start()
     try:
-        content = _pack(question.payload)
+        content = pack(question.payload)
         yield _Errand(state=state, run=run, question=question, content=content, nodes=nodes)
     finally:
         heartbeat.stop()
         state.stop_run(run)
-
-
-def _pack(payload: bytes) -> RecordDict:
-    """Return the payload in numbered pieces; the site's side of the link unpacks the same way."""
-    starts = range(0, len(payload), PIECE_BYTES)
-    return RecordDict(
-        {f"{start:012}": ConfigRecord({"piece": payload[start : start + PIECE_BYTES]}) for start in starts}
-    )
-
-
-def _unpack(content: RecordDict) -> bytes:
-    records = content.config_records
-    pieces = [piece for name in sorted(records) if isinstance(piece := records[name].get("piece"), bytes)]
-    # Measured before it is joined: records may share a piece, so few bytes can stand for many.
-    if not 0 < (size := sum(map(len, pieces))) <= MAX_ANSWER_BYTES:
-        raise MalformedMessageError(f"an answer of {size} bytes, allowed are 1 to {MAX_ANSWER_BYTES}")
-    return b"".join(pieces)
 
 
 def _fleet_service(factory: LinkStateFactory) -> FastAPI:

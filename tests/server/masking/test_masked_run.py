@@ -20,10 +20,14 @@ from tests.masked_sessions import key_of, names
 from tests.server.masking.masked_sites import MaskingSite
 from tests.server.runs import SETTINGS, Crash, CrashAt, Run, new_run
 
+from fed_common.audit_log.comparison import COORDINATOR, contradictions
+from fed_common.audit_log.facts import PlanAsked
+from fed_common.audit_log.handed_out import CheckedLog
+from fed_common.checkpoint import parameter_bytes
 from fed_common.errors import ConfigError, QuorumError
 from fed_common.masking.ring import smallest_ring
 from fed_common.messages import PlanStatement, Refusal, RefusalCode, Step, StepAnswer, is_step, unseal
-from fed_common.names import RunId, SiteName
+from fed_common.names import RunId, SiteName, digest_of
 from fed_common.plans import SiteTerms
 from fed_server.journal import RoundPublished, RunStarted, SiteFailed, SumAbandoned
 from fed_server.lineage import Lineage
@@ -179,3 +183,17 @@ def test_a_round_whose_update_is_lost_is_skipped(tmp_path: Path, code: RefusalCo
     (skipped,) = (event for event in run.folder.journal.read() if isinstance(event, SumAbandoned))
     assert (skipped.round, skipped.reason) == (1, "the update of east is lost")
     assert np.allclose(last.parameters_P, FIRST_P + VALUE, atol=1e-6)
+
+
+def test_a_round_that_was_asked_with_other_members_is_skipped_and_no_fork(tmp_path: Path) -> None:
+    """A member was revoked while the coordinator was down."""
+    run, _ = masked_run(tmp_path)
+    with_another = digest_of(b"the plan with another member")
+    first = digest_of(parameter_bytes(FIRST_P))
+    asked = PlanAsked(run=run.folder.run, round=1, phase="train", plan=with_another, parameters=first)
+    run.log.write("coordinator", asked)
+    last = run.start(settings=MASKED)
+    (skipped,) = (event for event in run.folder.journal.read() if isinstance(event, SumAbandoned))
+    assert (skipped.round, "other" in skipped.reason) == (1, True)
+    assert np.allclose(last.parameters_P, FIRST_P + VALUE, atol=1e-6)
+    assert not list(contradictions(CheckedLog(owner=COORDINATOR, lines=run.log.read())))

@@ -8,7 +8,7 @@ from tests.fakes import NORTH
 
 from fed_common.audit_log.facts import RequestsRefused
 from fed_common.audit_log.log import AuditLog
-from fed_server.door.refusals import Refusals
+from fed_common.audit_log.refusals import Refusals
 
 
 @dataclass

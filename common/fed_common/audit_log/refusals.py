@@ -1,4 +1,4 @@
-"""Counts whom the door turns away, and tells the audit log so seldom that no knocking can fill the disk.
+"""Counts whom a door turns away, and tells the audit log so seldom that no knocking can fill the disk.
 
 The first refusal of a kind is written within a second; while more come, the next line with their number
 follows after two seconds, then four, up to an hour. Counting touches no disk, so that it holds up nobody.
@@ -12,18 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fed_common.audit_log.entry import Actor
-from fed_common.audit_log.facts import DoorCode, RequestsRefused
+from fed_common.audit_log.facts import RefusedCode, RequestsRefused
 from fed_common.audit_log.log import AuditLog
 from fed_common.errors import FedError
 
 logger = logging.getLogger(__name__)
 
-# Whom the door turns away, with the certificate that was shown (DER), and why.
-Refuse = Callable[[DoorCode, bytes | None], None]
-
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 3600.0
 
-_Kind = tuple[Actor, DoorCode]
+_Kind = tuple[Actor, RefusedCode]
 
 
 @dataclass
@@ -44,7 +41,7 @@ class Refusals:
     _pauses: defaultdict[_Kind, _Pause] = field(default_factory=lambda: defaultdict(_Pause))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def count(self, code: DoorCode, *, actor: Actor) -> None:
+    def count(self, code: RefusedCode, *, actor: Actor) -> None:
         """Count one refusal; from any thread."""
         with self._lock:
             self._waiting[actor, code] += 1
