@@ -141,13 +141,13 @@ def reset(
     replaces = _head(head) if head else _last_known(settings)
     former = VerifyingKey.load(former_identity) if former_identity else None
     opening = sign_reset(officer, site=settings.name, replaces=replaces, reason=reason)
-    countersignature_of(settings).forget()  # first: kept, it would refuse the new ledger after a crash
     key_of_site = settings.signing_key
-    reset_ledger(settings.ledger, opening, witness=settings.witness, key=key_of_site)
-    typer.echo(_reset(opening))
-    if former is not None:
+    if former is not None:  # first: with the wrong one, no budget must have begun
         withdrawn = sign_anew(settings.state, former=former, key=key_of_site)
         typer.echo(f"the list of the {withdrawn} patients who withdrew is signed with the new key")
+    countersignature_of(settings).forget()  # before the ledger: kept, it would refuse it after a crash
+    reset_ledger(settings.ledger, opening, witness=settings.witness, key=key_of_site)
+    typer.echo(_reset(opening))
 
 
 def _head(text: str) -> LedgerHead:

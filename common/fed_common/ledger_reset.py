@@ -15,6 +15,7 @@ from fed_common.names import SiteName, digest_of
 from fed_common.signing import SigningKey
 
 MAX_REASON = 300
+_BEFORE = "before-"
 
 
 def sign_reset(officer: SigningKey, *, site: SiteName, replaces: LedgerHead, reason: str) -> LedgerOpening:
@@ -48,6 +49,11 @@ def reset_ledger(path: Path, opening: LedgerOpening, *, witness: Path, key: Sign
     with exclusive(path.parent, owner="fed-client"):
         if path.exists():
             old = path.read_bytes()
-            write_atomically(path.with_name(f"before-{digest_of(old)[:12]}.jsonl"), old)
+            write_atomically(path.with_name(f"{_BEFORE}{digest_of(old)[:12]}.jsonl"), old)
         write_atomically(path, line)
         write_atomically(witness, canonical.encode(LedgerHead(events=1, digest=digest_of(line))))
+
+
+def replaced_ledgers(path: Path) -> list[Path]:
+    """Return the ledgers in whose place the one at `path` has come; one that was lost isn't among them."""
+    return sorted(path.parent.glob(f"{_BEFORE}*.jsonl"))

@@ -6,8 +6,8 @@ A run begins with the checkpoint of round 0: the first parameters, and the terms
 ask for statistics, their public constants are measured before it is published, and never again.
 
 A round goes through these steps, and a crash at any of them repeats at most this round, whose plan is then
-the same to the last bit, so that sites answer with the bytes they had already made. Where it can't be, because
-a member of the masks was revoked meanwhile or the disk has lost the candidate, nobody is asked a second time:
+the same to the last bit, so that sites answer with the bytes they had already made. Where it can't be, as
+a member of the masks was revoked meanwhile or the disk has lost the candidate, nobody is asked twice:
 
 1. wait until a quorum is connected;
 2. ask the cohort to train, and fold their updates (`run_round`); without a quorum of answers, ask again;

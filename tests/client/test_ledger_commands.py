@@ -204,6 +204,10 @@ def test_a_reset_for_a_site_with_a_new_key_keeps_who_withdrew(config: Path) -> N
     with pytest.raises(TrustError, match="--former-identity"):
         read_withdrawn(config.parent / "state", anew.verifying_key)
     officer = ("--key", config.parent / "officer/officer.key", "--reason", "the key was stolen")
+    before = ledger_of(config).read_bytes()
+    with pytest.raises(TrustError, match="not this site's"):
+        run("reset", *officer, "--former-identity", config.parent / "officer/officer.pub", "--config", config)
+    assert ledger_of(config).read_bytes() == before, "a new budget that the coordinator would refuse"
     printed = run("reset", *officer, "--former-identity", former, "--config", config)
     assert "the list of the 1 patients who withdrew is signed with the new key" in printed
     assert read_withdrawn(config.parent / "state", anew.verifying_key) == {patient}

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from flwr.app import Error, Message, Metadata
 from flwr.app.message.message import make_message, remove_content_from_message
 from flwr.common.constant import ErrorCode
-from flwr.common.serde import message_to_proto, metadata_from_proto
+from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
     DeactivateNodeRequest,
@@ -190,7 +190,7 @@ class _Line:
             if not response.messages_list:
                 site.stop.wait(POLL_S)
                 continue
-            asked = metadata_from_proto(response.messages_list[0].metadata)
+            asked = message_from_proto(response.messages_list[0]).metadata
             site.on_event("asked")
             try:
                 self._send(self._reply(asked, response))

@@ -15,6 +15,7 @@ A PatientID is asked for, not given on the command line, which others on the mac
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,7 @@ from fed_common.errors import ConfigError, DataError, LedgerError
 from fed_common.files import exclusive, write_atomically
 from fed_common.ledger import refuse_older_than_witness
 from fed_common.ledger_record import LedgerRecord
+from fed_common.ledger_reset import replaced_ledgers
 from fed_common.names import digest_of
 from fed_common.withdrawal import PatientWithdrawal
 
@@ -59,14 +61,17 @@ def withdraw_command(
         raise ConfigError(f"{out}: is there already")
     ids = _read(patients) if patients else [typer.prompt("PatientID", hide_input=True)]
     keys = site_keys(settings)
-    withdrawing = [_pseudonyms(patient_id, issuer, keys.secret) for patient_id in ids]
+    # However often an ID is spelt, it is one patient.
+    withdrawing = list(dict.fromkeys(_pseudonyms(patient_id, issuer, keys.secret) for patient_id in ids))
     with exclusive(settings.ledger.parent, owner="fed-client"):  # 1
         certificate = _withdraw(settings, withdrawing, keys)
         line = signed_fact.sign(certificate, keys.identity)  # 6
         write_atomically(out, line + b"\n")
-        fact = PatientsWithdrew(patients=len(ids), dataset=certificate.dataset, certificate=digest_of(line))
+        fact = PatientsWithdrew(
+            patients=len(withdrawing), dataset=certificate.dataset, certificate=digest_of(line)
+        )
         AuditLog(settings.audit).write(settings.name, fact)
-    typer.echo(f"{len(ids)} patients withdrew; {len(certificate.erased)} versions are erased; {out}")
+    typer.echo(f"{len(withdrawing)} patients withdrew; {len(certificate.erased)} versions are erased; {out}")
     named = f" and of {normalise(issuer)}" if issuer else ""
     typer.echo(
         f"looked for: these IDs without an issuer{named}; where a header names another issuer, "
@@ -101,15 +106,31 @@ def _withdraw(
             erase(old)
     # Of versions that were erased before, nobody knows any more who was in them.
     erased = tuple(old.digest for old in _versions(settings) if old.erased)
+    events = [event for ledger in _all_ledgers(settings, record) for event in ledger.events]
     return PatientWithdrawal(
         site=settings.name,
         patients=len(withdrawing),
         at=int(time.time()),
         dataset=version.digest,
         erased=erased,
-        runs=tuple(dict.fromkeys(event.run for event in record.events if event.dataset in erased)),
+        runs=tuple(dict.fromkeys(event.run for event in events if event.dataset in erased)),
         ledger=record.head,
     )
+
+
+def _all_ledgers(settings: SiteConfig, record: LedgerRecord) -> list[LedgerRecord]:
+    """Return the ledger and those that it replaced; which of these is lost, or another key's, is told."""
+    replaced = []
+    for path in replaced_ledgers(settings.ledger):
+        with suppress(LedgerError):
+            replaced.append(LedgerRecord.read(path, settings.signing_key.verifying_key))
+    for opening in (ledger.opening for ledger in (*replaced, record)):
+        if opening is not None and not any(old.contains(opening.opened.reset.replaces) for old in replaced):
+            typer.echo(
+                f"the ledger of {opening.opened.reset.replaces.events} lines that a reset has replaced can't "
+                "be read: runs that it alone names aren't in the certificate"
+            )
+    return [*replaced, record]
 
 
 def _versions(settings: SiteConfig) -> Iterator[Version]:

@@ -6,6 +6,7 @@ how long the list was, so that a shorter one isn't believed.
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,12 +62,16 @@ def note_withdrawn(state: Path, patients: Iterable[Pseudonym], key: SigningKey) 
 def sign_anew(state: Path, *, former: VerifyingKey, key: SigningKey) -> int:
     """Sign the list of a site whose key was another one before; return how many patients are in it.
 
+    Done again, it changes nothing.
+
     Raises:
         TrustError: see `read_withdrawn`; `former` isn't the key that signed it.
         MachineError: the disk refuses.
     """
-    lines: list[bytes] = []
-    for fact in _facts(_lines(state), former):
+    before, lines = _lines(state), list[bytes]()
+    with suppress(TrustError):
+        return len(_facts(before, key.verifying_key))
+    for fact in _facts(before, former):
         lines.append(signed_fact.sign(replace(fact, previous=digest_of(lines[-1]) if lines else _FIRST), key))
     if lines:
         _write(state, lines)

@@ -8,8 +8,9 @@ A run is checked in this order:
 4. the journal tells of each round the same digest and the same sites, and one that was rolled back is the
    earlier one that it names;
 5. what the last manifest says of a site's privacy is what that site answered in this run;
-6. the sites were asked to go on from these parameters, and to evaluate these, as the coordinator's audit log
-   says, where it is beside the run; that they weren't sent others is seen by comparing it with theirs;
+6. the sites were asked to go on from these parameters, to evaluate these, and nothing after the end, as the
+   coordinator's audit log says, where it is beside the run; that they weren't sent others is seen by
+   comparing it with theirs;
 7. the result is the last checkpoint; who signed it is told, strangers aren't.
 """
 
@@ -169,7 +170,11 @@ def _refuse_other_questions(folder: RunFolder, chain: Sequence[Checkpoint], spec
             named[number, "evaluate"] = checkpoint.manifest.parameters
     lines = audit_log_in(folder.root).read()
     facts = [line.fact for line in lines if isinstance(line.fact, PlanAsked) and line.fact.run == folder.run]
+    # Of a round that isn't over, nothing but its beginning is known.
+    end = chain[-1].manifest.round + (0 if folder.finished else 1)
     for fact in facts:
+        if fact.round > end or (fact.phase == "statistics") != (fact.round == 0):
+            raise TrustError(f"round {fact.round}: the sites were asked to {fact.phase}, which no round did")
         if named.get((fact.round, fact.phase), fact.parameters) != fact.parameters:
             raise TrustError(
                 f"round {fact.round}: the sites were asked to {fact.phase} with other parameters"

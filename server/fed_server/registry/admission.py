@@ -6,7 +6,7 @@ A request is answered in this order, under the lock of the site's file:
 2. the same request again is a question whether it was granted, and changes nothing;
 3. an invitation is open: not answered yet, not expired, not tried too often;
 4. its sender knows the secret; who doesn't costs the invitation a try;
-5. its keys are no other site's: nobody counts twice.
+5. its keys are no other site's, nor its identity that of one that left: nobody counts twice.
 """
 
 import os
@@ -122,6 +122,7 @@ class Admissions:
                 )
             if fingerprint(authority.certificate) != standing.request.ca:
                 raise TrustError("the request is for another CA")
+            self._refuse_keys_in_use(standing.request)  # two sites' requests can come in one moment
             certificate = authority.certify_site(site, standing.request.csr)
             return SiteCertified(
                 entry=entry,
@@ -165,6 +166,9 @@ class Admissions:
             for other in (standing.keys, standing.request):
                 if site != request.site and other is not None and _share_a_key(request, other):
                     raise TrustError(f"the identity or node key of {request.site} is already another site's")
+            # What a site signed before it was shut out stays its own, so nobody else signs with its key.
+            if site != request.site and request.identity == standing.identity:
+                raise TrustError(f"the identity key of {request.site} was {site}'s")
 
     def _for_us(self, raw: bytes) -> EnrolmentRequest:
         request = verified_request(raw)

@@ -26,6 +26,7 @@ from fed_common.audit_log.log import AuditLog
 from fed_common.errors import ConfigError, DataError, MachineError, TrustError
 from fed_common.files import exclusive
 from fed_common.ledger_record import LedgerRecord
+from fed_common.ledger_reset import replaced_ledgers, reset_ledger, sign_reset
 from fed_common.task import Recipe
 from fed_common.withdrawal import PatientWithdrawal
 
@@ -92,6 +93,7 @@ def test_a_new_key_signs_the_list_anew_which_only_the_former_one_has_signed(tmp_
         sign_anew(tmp_path, former=new_key().verifying_key, key=key)
     assert read_withdrawn(tmp_path, former.verifying_key) == patients
     assert sign_anew(tmp_path, former=former.verifying_key, key=key) == 2
+    assert sign_anew(tmp_path, former=former.verifying_key, key=key) == 2, "as after a crash"
     note_withdrawn(tmp_path, [pseudonym("cy")], key)
     assert read_withdrawn(tmp_path, key.verifying_key) == patients | {pseudonym("cy")}
 
@@ -228,3 +230,31 @@ def test_too_few_who_stay_are_erased_too_and_the_site_does_not_start(site: Site)
     site.run("withdraw", "--out", str(out), "--patients", str(site.root / "ids"))  # finishes what was begun
     version, _ = open_registered(settings)
     assert (version.manifest.patients, certificate_in(out, settings).patients) == (11, 9)
+
+
+def test_runs_of_before_a_reset_of_the_budget_are_named_too(site: Site) -> None:
+    settings, out = load_site_config(site.config), site.root / "certificate"
+    site.run("add")
+    (learnt,) = versions_of(settings)
+    with ledger_of(settings, learnt.digest) as ledger:
+        ledger.charge(RUN, 1, "train", SPEND)
+        head = ledger.head
+    opening = sign_reset(new_key(), site=settings.name, replaces=head, reason="a new year")
+    reset_ledger(settings.ledger, opening, witness=settings.witness, key=site_keys(settings).identity)
+    told = site.run("withdraw", "--out", str(out), typed=f"{CANARY}-3\n")
+    assert certificate_in(out, settings).runs == (RUN,) and "can't be read" not in told
+
+    for replaced in replaced_ledgers(settings.ledger):
+        replaced.unlink()
+    told = site.run("withdraw", "--out", str(site.root / "next"), typed=f"{CANARY}-4\n")
+    assert "the ledger of 1 lines that a reset has replaced can't be read" in told
+
+
+def test_a_patient_whose_id_is_spelt_twice_counts_once(site: Site) -> None:
+    settings, out = load_site_config(site.config), site.root / "certificate"
+    site.run("add")
+    (site.root / "ids").write_text(f"{CANARY}-3\n{CANARY.lower()}-3\n")
+    assert "1 patients withdrew" in site.run(
+        "withdraw", "--out", str(out), "--patients", str(site.root / "ids")
+    )
+    assert certificate_in(out, settings).patients == 1

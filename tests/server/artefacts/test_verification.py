@@ -13,7 +13,7 @@ from tests.released_models import SITE_SIGNS
 from tests.server.runs import SETTINGS, Run, new_run
 
 from fed_common import checkpoint as checkpoints
-from fed_common.audit_log.facts import JournalWritten
+from fed_common.audit_log.facts import JournalWritten, PlanAsked
 from fed_common.audit_log.log import AuditLog
 from fed_common.checkpoint import MANIFEST_FILE, MODEL_FILE, Manifest, SitePrivacy
 from fed_common.errors import FedError, TrustError
@@ -99,6 +99,27 @@ def test_a_coordinator_that_sends_other_parameters_than_it_publishes_is_found_ou
         verified(run.folder)
     run.log.path.unlink()
     assert verified(run.folder).asked == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "phase"), [(3, "train"), (3, "evaluate"), (9, "train"), (1, "statistics")]
+)
+def test_sites_that_were_asked_what_no_round_did_are_seen(
+    folder: RunFolder, number: int, phase: Phase
+) -> None:
+    """As to go on in secret after the end, with the finished model or any other."""
+    last = checkpoints.load_manifest(folder.checkpoints / "0002", COORDINATOR_SIGNS)
+    plan = Digest("0" * 64)
+    asked = PlanAsked(run=folder.run, round=number, phase=phase, plan=plan, parameters=last.parameters)
+    audit_log_in(folder.root).write("coordinator", asked)
+    with pytest.raises(TrustError, match=f"round {number}: the sites were asked to {phase}, which no round"):
+        verified(folder)
+    (folder.path / MANIFEST_FILE).unlink()  # not finished, round 3 goes on
+    if number == 3:
+        assert verified(folder).asked == 4
+    else:
+        with pytest.raises(TrustError, match="which no round did"):
+            verified(folder)
 
 
 def test_rounds_that_the_audit_log_does_not_know_are_missed(folder: RunFolder) -> None:

@@ -135,6 +135,34 @@ def test_who_is_enrolled_is_not_invited_again_before_being_revoked(
     assert admissions.registry.standing(NORTH).state == "enrolled"
 
 
+def test_an_identity_stays_its_site_s_own_when_that_was_shut_out(
+    admissions: Admissions, new_keys: Iterator[KeyFolder]
+) -> None:
+    keys = next(new_keys)
+    enrol(admissions, keys)
+    admissions.revoke(NORTH, "a new name")
+    with pytest.raises(TrustError, match="the identity key of south was north's"):
+        enrol(admissions, keys, SOUTH)
+    enrol(admissions, keys)
+
+
+def test_of_two_requests_with_one_key_in_the_same_moment_one_is_approved(
+    admissions: Admissions, new_keys: Iterator[KeyFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = next(new_keys)
+    with monkeypatch.context() as both_look_before_either_is_written:
+        both_look_before_either_is_written.setattr(Admissions, "_refuse_keys_in_use", lambda *_: None)
+        for site in (NORTH, SOUTH):
+            secret = admissions.invite(site, ttl_s=DAY_S)
+            admissions.ask(keys.request(site, CA.certificate, secret=secret))
+    waiting = admissions.registry.standing(NORTH).request
+    assert waiting is not None
+    with pytest.raises(TrustError, match="already another site's"):
+        admissions.approve(NORTH, CA, words=waiting.words)
+    admissions.revoke(SOUTH, "asked with north's keys")
+    assert admissions.approve(NORTH, CA, words=waiting.words).state == "enrolled"
+
+
 def test_nothing_is_approved_that_nobody_asked_for(admissions: Admissions) -> None:
     with pytest.raises(ConfigError, match="no request of north waits for approval; it is unknown"):
         admissions.approve(NORTH, CA, words="")
