@@ -29,6 +29,7 @@ class _SiteTable(ConfigTable):
     state: Path
     witness: Path
     passphrase_file: Path | None = None
+    threads: Annotated[int, Field(ge=1)] = 1
 
 
 class _ServerTable(ConfigTable):
@@ -107,6 +108,7 @@ class SiteConfig:
     signature: Path
     pacs: PacsTable | None
     passphrase_file: Path | None = None
+    threads: int = 1
 
     @property
     def passphrase(self) -> bytes | None:
@@ -218,4 +220,5 @@ def read_site_config(path: Path) -> SiteConfig:
         signature=signature_file(path),
         pacs=file.pacs,
         passphrase_file=here / file.site.passphrase_file if file.site.passphrase_file else None,
+        threads=file.site.threads,
     )

@@ -179,7 +179,8 @@ def _step(
     step = make_step(copy.deepcopy(trained_part(model)).train())
     with torch.no_grad():
         inputs = model.features(batch.images_NCHW) if isinstance(model, FrozenThenHead) else batch.images_NCHW
-    return step.clipped_sum(replace(batch, images_NCHW=inputs.clone()), clip_norm=clip_norm)
+    sum_P = step.clipped_sum(replace(batch, images_NCHW=inputs.clone()), clip_norm=clip_norm)
+    return sum_P.astype(np.float64, copy=False)
 
 
 def _gradient_alone(model: nn.Module, batch: PatientBatch, patient: int) -> NDArray[np.float64]:

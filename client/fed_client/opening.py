@@ -54,7 +54,7 @@ def opened_site(
         FedError: of the family that says who must act; see `refuse_unsafe`, `open_registered` and
             `PrivacyLedger.held`.
     """
-    settle_in()
+    settle_in(config.threads)
     code_digest()  # now, and kept: files that are exchanged later are not the code that runs
     refuse_unsafe(spec_for(config.task), several_labels=config.task.multi_label, make_step=make_step)
     identity = SiteIdentity(
@@ -107,6 +107,7 @@ def opened_site(
             accountants=ACCOUNTANTS,
             randomness=randomness or SystemRandomness(),
             make_step=make_step,
+            noise_threads=1 if randomness else config.threads,  # another's draws may have an order
         )
 
 

@@ -93,6 +93,7 @@ class Site:
     accountants: Sequence[Accountant]
     randomness: Randomness
     make_step: MakeStep = private_step
+    noise_threads: int = 1
 
     def __post_init__(self) -> None:
         self._model_spec = spec_for(self.task)
@@ -269,6 +270,7 @@ class Site:
             randomness=self.randomness,
             stop=self._stopping.is_set,
             make_step=self.make_step,
+            noise_threads=self.noise_threads,
         )
         return clip_update(delta_P, terms.update_clip)
 

@@ -10,7 +10,11 @@ Until step 4 a number can betray a patient: nothing before it is returned, logge
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -44,7 +48,7 @@ class TrainingStoppedError(FedError):
     """The site was asked to stop; nothing of the round leaves it, and what was charged stays charged."""
 
 
-def train_privately(  # noqa: PLR0913 (three of them are seams, for tests and the audit)
+def train_privately(  # noqa: PLR0913 (four of them are seams, for tests, the audit and the machine)
     model: nn.Module,
     images: LabelledImages,
     terms: TrainTerms,
@@ -53,11 +57,13 @@ def train_privately(  # noqa: PLR0913 (three of them are seams, for tests and th
     randomness: Randomness,
     stop: Callable[[], bool],
     make_step: MakeStep = private_step,
+    noise_threads: int = 1,
 ) -> NDArray[np.float64]:
     """Return how far one round moves the flat parameters; `model` itself is left as it was.
 
     `patients_public` is the size class of the enrolment, never the number of patients in `images`
-    (privacy rule 2). The momentum starts at zero, so that a round depends on nothing but its plan.
+    (privacy rule 2). The momentum starts at zero, so that a round depends on nothing but its plan. Several
+    `noise_threads` draw from `randomness` at once, which only the operating system's allows.
 
     Raises:
         TrainingStoppedError: `stop()` was true before a step.
@@ -71,24 +77,32 @@ def train_privately(  # noqa: PLR0913 (three of them are seams, for tests and th
     weights_P = flatten(local).astype(np.float64)
     correction = correction_of(terms.method, flatten(local))
     velocity_P = np.zeros(weights_P.size)  # `zeros_like` would write to its memory
-    for _ in range(terms.dp.steps):
-        if stop():
-            raise TrainingStoppedError("training was asked to stop")
-        picked = _sample(images_of, terms.dp, randomness)
-        sums = (
-            step.clipped_sum(batch, clip_norm=terms.dp.clip_norm, class_weights=terms.class_weights)
-            for batch in physical_batches(inputs, picked)
-        )
-        # Passed on without a name: the next step's sum would find this one in memory.
-        for block, noised_P in _noised_blocks(_added(sums, size=weights_P.size), terms.dp, randomness):
-            change_P = noised_P / divisor
-            if correction is not None:
-                change_P += correction(block, weights_P[block])
-            if terms.momentum:  # otherwise the velocity takes no memory
-                change_P += terms.momentum * velocity_P[block]
-                velocity_P[block] = change_P
-            weights_P[block] -= terms.learning_rate * change_P
-        load_flat(local, weights_P)
+
+    def move(block: slice, sum_P: NDArray[np.floating]) -> None:
+        change_P = _noised(sum_P[block], terms.dp, randomness)
+        change_P /= divisor
+        if correction is not None:
+            change_P += correction(block, weights_P[block])
+        if terms.momentum:  # otherwise the velocity takes no memory
+            change_P += terms.momentum * velocity_P[block]
+            velocity_P[block] = change_P
+        weights_P[block] -= terms.learning_rate * change_P
+
+    with _mapping(noise_threads) as over:
+        for _ in range(terms.dp.steps):
+            if stop():
+                raise TrainingStoppedError("training was asked to stop")
+            picked = _sample(images_of, terms.dp, randomness)
+            sums = (
+                step.clipped_sum(batch, clip_norm=terms.dp.clip_norm, class_weights=terms.class_weights)
+                for batch in physical_batches(inputs, picked)
+            )
+            # Nothing here has a name: the next step's sum would find this one in memory.
+            deque(
+                over(partial(move, sum_P=_added(sums, size=weights_P.size)), _blocks(weights_P.size)),
+                maxlen=0,  # waits for all, and keeps nothing
+            )
+            load_flat(local, weights_P)
     weights_P -= flatten(trained_part(model))
     return weights_P
 
@@ -138,22 +152,33 @@ def _sample(images_of: list[Picked], dp: DpTerms, randomness: Randomness) -> lis
     return [indices[randomness.choose(len(indices), most=most)] for indices in drawn]
 
 
-def _added(parts: Iterator[NDArray[np.float64]], *, size: int) -> NDArray[np.float64]:
+def _added(parts: Iterator[NDArray[np.floating]], *, size: int) -> NDArray[np.floating]:
     """Return the sum of the parts, the first of which isn't added to zeros: that would take time."""
     sum_P = next(parts, None)
     if sum_P is None:
         return np.zeros(size)
     for part_P in parts:
+        sum_P = sum_P.astype(np.float64, copy=False)
         sum_P += part_P
     return sum_P
 
 
-def _noised_blocks(
-    sum_P: NDArray[np.float64], dp: DpTerms, randomness: Randomness
-) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Yield the sum with noise for one patient's share of it (step 4), block by block."""
+def _blocks(size: int) -> Iterator[slice]:
+    return (slice(start, start + _PARAMETERS_AT_ONCE) for start in range(0, size, _PARAMETERS_AT_ONCE))
+
+
+def _noised(sum_P: NDArray[np.floating], dp: DpTerms, randomness: Randomness) -> NDArray[np.float64]:
+    """Return the sum with noise for one patient's share of it (step 4)."""
     std = dp.noise_multiplier * dp.clip_norm
-    for start in range(0, sum_P.size, _PARAMETERS_AT_ONCE):
-        block = slice(start, start + _PARAMETERS_AT_ONCE)
-        drawn_P = randomness.gaussian(sum_P[block].size, std=std)
-        yield block, snap(sum_P[block] + drawn_P, std=std)
+    noised_P = sum_P + randomness.gaussian(sum_P.size, std=std)
+    return snap(noised_P, std=std, out=noised_P)
+
+
+@contextmanager
+def _mapping(threads: int) -> Iterator[Callable[[Callable[[slice], None], Iterable[slice]], Iterator[None]]]:
+    """Yield what maps a function over blocks: for one thread `map`, which keeps the order of the draws."""
+    if threads == 1:
+        yield map
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield pool.map

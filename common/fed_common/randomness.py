@@ -17,6 +17,7 @@ from fed_common.normal_kernel import sum_of_four_normals
 
 # Draws per block: their random words are small enough for the processor's cache.
 _BLOCK = 1 << 12
+_ZEROS = memoryview(bytes(32 * _BLOCK))
 
 
 class Randomness(Protocol):
@@ -36,7 +37,7 @@ class Randomness(Protocol):
 
 
 class SystemRandomness:
-    """Draws that come from the operating system's generator."""
+    """Draws that come from the operating system's generator; threads may draw from one at once."""
 
     def gaussian(self, size: int, *, std: float) -> NDArray[np.float64]:
         """Return `size` independent normal draws of mean 0.
@@ -49,12 +50,11 @@ class SystemRandomness:
         """
         drawn = np.empty(size)
         encryptor = _encryptor(os.urandom(32), bytes(16))
-        zeros = memoryview(bytes(32 * _BLOCK))
-        stream = bytearray(32 * _BLOCK + 15)  # `update_into` asks for the 15
+        stream = np.empty(4 * _BLOCK + 2, dtype="<u8")  # `update_into` asks for 15 bytes more
         for start in range(0, size, _BLOCK):
             block = drawn[start : start + _BLOCK]
-            encryptor.update_into(zeros[: 32 * block.size], stream)
-            words = np.frombuffer(stream, dtype="<u8", count=4 * block.size)
+            encryptor.update_into(_ZEROS[: 32 * block.size], stream.data.cast("B"))
+            words = stream[: 4 * block.size]
             sum_of_four_normals(words[: 2 * block.size], words[2 * block.size :], std / 2, block)
         return drawn
 
@@ -69,17 +69,20 @@ class SystemRandomness:
         return np.argsort(_uniforms(count))[:most]
 
 
-def snap(values: NDArray[np.float64], *, std: float) -> NDArray[np.float64]:
+def snap(
+    values: NDArray[np.float64], *, std: float, out: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
     """Return noised values rounded to a public grid about a millionth of the noise's `std` wide.
 
-    The last bits of `sum + noise` would tell about the sum; on the grid every value is reachable from
-    every sum.
+    They are written to `out` if there is one. The last bits of `sum + noise` would tell about the sum; on
+    the grid every value is reachable from every sum.
 
     Source: Mironov, "On Significance of the Least Significant Bits For Differential Privacy" (2012).
     """
     _, exponent = math.frexp(std)
     spacing = math.ldexp(1.0, exponent - 20)
-    snapped = np.rint(values * (1 / spacing))  # a power of two: nothing is rounded but here
+    snapped = np.multiply(values, 1 / spacing, out=out)  # a power of two: nothing is rounded but below
+    np.rint(snapped, out=snapped)
     snapped *= spacing
     return snapped
 

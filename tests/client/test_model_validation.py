@@ -92,7 +92,7 @@ class Watched:
 
     def clipped_sum(
         self, batch: PatientBatch, *, clip_norm: float, class_weights: Sequence[float] = ()
-    ) -> NDArray[np.float64]:
+    ) -> NDArray[np.floating]:
         sum_P = self.whole.clipped_sum(batch, clip_norm=clip_norm, class_weights=class_weights)
         self.lengths.append(float(np.linalg.norm(sum_P)) / clip_norm / batch.num_patients)
         return sum_P
@@ -166,18 +166,18 @@ class Altered:
     """A step that is wrong in one way."""
 
     def __init__(
-        self, whole: PrivateStep, alter: Callable[[NDArray[np.float64], float], NDArray[np.float64]]
+        self, whole: PrivateStep, alter: Callable[[NDArray[np.floating], float], NDArray[np.floating]]
     ) -> None:
         self._whole = whole
         self._alter = alter
 
     def clipped_sum(
         self, batch: PatientBatch, *, clip_norm: float, class_weights: Sequence[float] = ()
-    ) -> NDArray[np.float64]:
+    ) -> NDArray[np.floating]:
         return self._alter(self._whole.clipped_sum(batch, clip_norm=clip_norm), clip_norm)
 
 
-def first_layer_halved(sum_P: NDArray[np.float64], _clip_norm: float) -> NDArray[np.float64]:
+def first_layer_halved(sum_P: NDArray[np.floating], _clip_norm: float) -> NDArray[np.floating]:
     halved_P = sum_P.copy()
     halved_P[: 4 * 9] /= 2
     return halved_P
@@ -206,7 +206,7 @@ def test_a_step_that_lets_nan_through_is_refused() -> None:
 
         def clipped_sum(
             self, batch: PatientBatch, *, clip_norm: float, class_weights: Sequence[float] = ()
-        ) -> NDArray[np.float64]:
+        ) -> NDArray[np.floating]:
             spoilt = float(batch.images_NCHW.sum())  # finite unless a pixel isn't
             return self._whole.clipped_sum(batch, clip_norm=clip_norm) + 0 * spoilt
 

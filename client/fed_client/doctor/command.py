@@ -63,7 +63,7 @@ def all_checks(config: SiteConfig, *, on_image: OnImage | None = None) -> Iterat
     yield examined.check
     if examined.manifest is not None:
         yield from check_data(examined.manifest, config)
-    yield from check_machine(config.state, image_bytes=examined.image_bytes)
+    yield from check_machine(config.state, image_bytes=examined.image_bytes, threads=config.threads)
     link = FlowerLink(
         address=config.address,
         ca=config.ca,

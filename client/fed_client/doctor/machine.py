@@ -16,11 +16,11 @@ BASE_MEMORY_BYTES = 2 << 30
 _GB = 1e9
 
 
-def check_machine(state: Path, *, image_bytes: int) -> Iterator[Check]:
-    """Yield what the machine has; `image_bytes` is the size of the prepared images together."""
+def check_machine(state: Path, *, image_bytes: int, threads: int) -> Iterator[Check]:
+    """Yield what the machine has for that many `threads`; `image_bytes` is the size of all images."""
     yield _disk(state, needed=LEAST_FREE_BYTES + 2 * image_bytes)
     yield _memory(needed=BASE_MEMORY_BYTES + image_bytes)
-    yield _cores()
+    yield _cores(threads)
     yield _accelerator()
 
 
@@ -72,8 +72,15 @@ def available_memory_bytes(
     return min(available, max(limit - used, 0))
 
 
-def _cores() -> Check:
+def _cores(threads: int) -> Check:
     cores = len(os.sched_getaffinity(0))
+    if threads > cores:
+        return Check(
+            subject="cores",
+            status="warning",
+            found=f"{cores} for {threads} threads",
+            advice="let site.threads be no more than the cores: threads that wait for each other are slow",
+        )
     if cores < 2:
         return Check(
             subject="cores",

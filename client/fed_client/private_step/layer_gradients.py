@@ -79,9 +79,12 @@ def _of_convolution(
         standardised = StandardisedWeights(
             weights_OK=weights.detach().movedim(1, 3).flatten(1), widths_O=widths.detach().flatten()
         )
+    outputs_NTGO = outputs_NOHW.movedim(1, 3).reshape(
+        len(outputs_NOHW), -1, layer.groups, layer.out_channels // layer.groups
+    )
     yield _of_product(
         partial(_unfolded, layer, inputs_NCHW, outputs_NOHW.shape[2:]),
-        outputs_NOHW.reshape(len(outputs_NOHW), layer.groups, -1, outputs_NOHW[0, 0].numel()),
+        outputs_NTGO.movedim(2, 1),
         num_patients,
         lambda sum_OK: sum_OK.view(len(sum_OK), height, width, -1).permute(0, 3, 1, 2),
         standardised,
@@ -110,7 +113,7 @@ def _of_linear(
     layer: nn.Linear, inputs: torch.Tensor, outputs: torch.Tensor, num_patients: int
 ) -> Iterator[LayerGradients]:
     inputs_NTK, outputs_NTO = (some.reshape(len(some), -1, some.shape[-1]) for some in (inputs, outputs))
-    yield _of_product(lambda: inputs_NTK[:, None], outputs_NTO.mT[:, None], num_patients, _as_it_is)
+    yield _of_product(lambda: inputs_NTK[:, None], outputs_NTO[:, None], num_patients, _as_it_is)
     if layer.bias is not None:
         yield SideBySide(outputs_NTO.sum(1), num_patients)
 
@@ -130,20 +133,21 @@ def _of_norm(
 
 def _of_product(
     inputs: Callable[[], torch.Tensor],
-    outputs_NGOT: torch.Tensor,
+    outputs_NGTO: torch.Tensor,
     num_patients: int,
     in_order: InOrder,
     standardised: StandardisedWeights | None = None,
 ) -> LayerGradients:
     """Return the gradients of weights (O, K) for each of G groups, from what `inputs` makes (N, G, T, K)."""
-    inputs_NGTK = inputs()
-    inputs_SGTK = _by_patient(inputs_NGTK, num_patients).movedim(1, 2).flatten(2, 3)
-    outputs_SGOT = _by_patient(outputs_NGOT, num_patients).movedim(1, 3).flatten(3)
+    inputs_SGTK, outputs_SGTO = (
+        _by_patient(some_NGT, num_patients).movedim(1, 2).flatten(2, 3)
+        for some_NGT in (inputs(), outputs_NGTO)
+    )
     groups, positions, width = inputs_SGTK.shape[1:]
-    height = outputs_SGOT.shape[2]
+    height = outputs_SGTO.shape[3]
     if groups == 1 and positions * (width + height) < width * height:
-        return NormsOnly(inputs, inputs_SGTK[:, 0], outputs_SGOT[:, 0], in_order, standardised)
-    gradients_SOK = (outputs_SGOT @ inputs_SGTK).flatten(1, 2)
+        return NormsOnly(inputs, inputs_SGTK[:, 0], outputs_SGTO[:, 0], in_order, standardised)
+    gradients_SOK = (outputs_SGTO.mT @ inputs_SGTK).flatten(1, 2)
     if standardised:
         gradients_SOK = standardised.behind(gradients_SOK)
     return SideBySide(gradients_SOK.flatten(1), num_patients, lambda sum_P: in_order(sum_P.view(-1, width)))
@@ -177,29 +181,29 @@ class NormsOnly:
         self,
         inputs: Callable[[], torch.Tensor],
         inputs_STK: torch.Tensor,
-        outputs_SOT: torch.Tensor,
+        outputs_STO: torch.Tensor,
         in_order: InOrder,
         standardised: StandardisedWeights | None = None,
     ) -> None:
         # Unfolded once more for the sum, for all layers together would take much memory.
-        self._inputs, self._outputs_SOT, self._in_order = inputs, outputs_SOT, in_order
+        self._inputs, self._outputs_STO, self._in_order = inputs, outputs_STO, in_order
         self._standardised = standardised
         if standardised:
-            outputs_SOT = outputs_SOT / standardised.widths_O[:, None]
-        inputs_STT, outputs_STT = inputs_STK @ inputs_STK.mT, outputs_SOT.mT @ outputs_SOT
+            outputs_STO = outputs_STO / standardised.widths_O
+        inputs_STT, outputs_STT = inputs_STK @ inputs_STK.mT, outputs_STO @ outputs_STO.mT
         squared_S = (inputs_STT * outputs_STT).sum((1, 2), dtype=_wide(inputs_STT))
         # The terms may cancel and be larger than their sum. A norm that is rounded up clips no less.
         lengths_ST = (inputs_STT.diagonal(0, 1, 2) * outputs_STT.diagonal(0, 1, 2)).sqrt()
         if standardised:
-            squared_S -= standardised.lost_squares_S(inputs_STK, outputs_SOT)
+            squared_S -= standardised.lost_squares_S(inputs_STK, outputs_STO.mT)
         squared_S += _GRAM_ERROR * lengths_ST.sum(1, dtype=_wide(lengths_ST)).square()
         self.squared_norms_S = squared_S.cpu().double()
 
     def weighted_sum(self, factors_S: torch.Tensor) -> torch.Tensor:
         """Return the sum over patients of their gradients times their factors."""
-        weighted_OST = (self._outputs_SOT * factors_S[:, None, None]).movedim(1, 0)
+        weighted_STO = self._outputs_STO * factors_S[:, None, None]
         # The images of a patient are in a row, so that the rows are those of the outputs.
-        sum_OK = weighted_OST.flatten(1) @ self._inputs().flatten(0, 2)
+        sum_OK = weighted_STO.flatten(0, 1).T @ self._inputs().flatten(0, 2)
         return self._in_order(self._standardised.behind(sum_OK) if self._standardised else sum_OK)
 
 

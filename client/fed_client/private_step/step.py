@@ -69,10 +69,11 @@ class PrivateStep(Protocol):
 
     def clipped_sum(
         self, batch: PatientBatch, *, clip_norm: float, class_weights: Sequence[float] = ()
-    ) -> NDArray[np.float64]:
+    ) -> NDArray[np.floating]:
         """Return the sum (P) over patients of their clipped mean gradients.
 
         One patient more or less changes it by at most `clip_norm`, whatever its pixels are; a patient whose
-        gradient isn't finite adds nothing. The order is that of the flat vector (`fed_common.layout`).
+        gradient isn't finite adds nothing. The order is that of the flat vector (`fed_common.layout`). It is
+        float32 or float64, and what adds several up is float64.
         """
         ...

@@ -61,7 +61,7 @@ class Unclipped:
 
     def clipped_sum(
         self, batch: PatientBatch, *, clip_norm: float, class_weights: Sequence[float] = ()
-    ) -> NDArray[np.float64]:
+    ) -> NDArray[np.floating]:
         """Return the sum without a bound on what one patient adds."""
         return self.whole.clipped_sum(batch, clip_norm=_NO_CLIP, class_weights=class_weights)
 
@@ -74,7 +74,7 @@ class ClippedTogether:
 
     def clipped_sum(
         self, batch: PatientBatch, *, clip_norm: float, class_weights: Sequence[float] = ()
-    ) -> NDArray[np.float64]:
+    ) -> NDArray[np.floating]:
         """Return the sum, shortened as a whole."""
         sum_P = self.whole.clipped_sum(batch, clip_norm=_NO_CLIP, class_weights=class_weights)
         return sum_P * (clip_norm / max(clip_norm, float(np.linalg.norm(sum_P))))

@@ -89,6 +89,7 @@ def _ours(case: Case, images_NCHW: torch.Tensor, labels_N: torch.Tensor, make_st
             randomness=SystemRandomness(),
             stop=lambda: False,
             make_step=make_step,
+            noise_threads=torch.get_num_threads(),
         )
 
     return round_of_training

@@ -30,7 +30,7 @@ def sum_over(numbers: list[int], *, clip_norm: float) -> NDArray[np.float64]:
         owner_N=torch.arange(len(numbers)),
         num_patients=len(numbers),
     )
-    return private_step(model).clipped_sum(batch, clip_norm=clip_norm)
+    return private_step(model).clipped_sum(batch, clip_norm=clip_norm).astype(np.float64)
 
 
 def test_a_canary_scores_one_clip_norm_in_its_own_direction_and_nothing_in_others() -> None:
