@@ -35,11 +35,13 @@ class BookkeepingStep:
             UnsupportedLayerError: a layer with parameters is unknown, or shares them with another.
         """
         self._model = model
-        # Convolutions and poolings are faster so, and unfolded inputs are there without a copy.
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device = next(model.parameters()).device
+        # On a CPU poolings and convolutions are faster with channels last, and less is copied to unfold.
+        cpu = self._device.type == "cpu"
+        self._order = torch.channels_last if cpu else torch.contiguous_format
+        model.to(memory_format=self._order)  # type: ignore[call-overload]
         self._parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
         self._places = _places(model)
-        self._device = next(model.parameters()).device
         self._records: list[tuple[nn.Module, torch.Tensor, torch.Tensor]] = []
         for layer in self._places:
             layer.register_forward_hook(self._record)
@@ -88,7 +90,7 @@ class BookkeepingStep:
         # The pixels need a gradient so that the outputs have one; nobody asks for the pixels' own.
         images_NCHW = batch.images_NCHW.detach().to(self._device)
         if images_NCHW.dim() == 4:
-            images_NCHW = images_NCHW.contiguous(memory_format=torch.channels_last)
+            images_NCHW = images_NCHW.contiguous(memory_format=self._order)
         images_NCHW.requires_grad_()
         logits_NK = torch.func.functional_call(self._model, self._parameters, (images_NCHW,))
         # A patient's gradient is the mean over its images.
