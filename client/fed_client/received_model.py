@@ -12,18 +12,22 @@ from fed_common.names import digest_of
 MAX_ABS_PARAMETER = 1e4
 
 
-def received_model(plan: RoundPlan, parameters: bytes, *, num_parameters: int) -> NDArray[np.float32]:
-    """Return the parameters that travelled beside the plan.
+def received_vectors(
+    plan: RoundPlan, parameters: bytes, *, num_parameters: int
+) -> tuple[NDArray[np.float32], ...]:
+    """Return what travelled beside the plan: the model's parameters, and what its method needs besides.
 
     Raises:
-        MalformedMessageError: they aren't those that the plan names, or another number of them.
+        MalformedMessageError: they aren't what the plan names, or another number of them.
         PolicyRefusal: one is NaN, or too large.
     """
     if digest_of(parameters) != plan.parameters:
         raise MalformedMessageError("the model is not the one that the plan names")
-    if len(parameters) != 4 * num_parameters:
-        raise MalformedMessageError(f"the model must have {num_parameters} float32 parameters")
-    vector_P = np.frombuffer(parameters, dtype="<f4").astype(np.float32)
-    if not np.all(np.abs(vector_P) <= MAX_ABS_PARAMETER):
+    if len(parameters) != 4 * num_parameters * plan.num_vectors:
+        raise MalformedMessageError(
+            f"{plan.num_vectors} x {num_parameters} float32 parameters must come with the plan"
+        )
+    vectors_VP = np.frombuffer(parameters, dtype="<f4").astype(np.float32).reshape(plan.num_vectors, -1)
+    if not np.all(np.abs(vectors_VP) <= MAX_ABS_PARAMETER):
         raise PolicyRefusal("model-not-finite", f"a parameter is NaN or beyond {MAX_ABS_PARAMETER:g}")
-    return vector_P
+    return tuple(vectors_VP)

@@ -26,6 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fed_client.algorithms.kept_vectors import KeptVectors
+from fed_client.algorithms.scaffold import Controls, ControlStore
 from fed_client.answers import AnswerStore
 from fed_client.cosigning import Cosigner
 from fed_client.countersignature import Countersignature
@@ -37,7 +39,7 @@ from fed_client.plan_memory import PlanMemory
 from fed_client.policy import Admission, PolicyRefusal, SitePolicy
 from fed_client.privacy_statement import state_privacy
 from fed_client.private_step import MakeStep, private_step
-from fed_client.received_model import received_model
+from fed_client.received_model import received_vectors
 from fed_client.site_log import SiteLog
 from fed_client.statistics import release_statistics
 from fed_client.training import clip_update, train_privately
@@ -105,6 +107,9 @@ class Site:
             minimum=minimum_sum(self.policy),
             updates=AnswerStore(self.answers.folder / "unmasked"),
             refused=self.log.refused,
+        )
+        self._controls = ControlStore(
+            site=self.identity.name, kept=KeptVectors(self.answers.folder / "controls")
         )
         self._cosigner = Cosigner(
             site=self.identity.name,
@@ -189,12 +194,13 @@ class Site:
 
     def _work(self, plan: RoundPlan, own: SiteTerms, parameters: bytes) -> bytes:
         admission = self._admit(plan, own)
-        vector_P = received_model(plan, parameters, num_parameters=self._num_parameters)
+        vector_P, *beside = received_vectors(plan, parameters, num_parameters=self._num_parameters)
+        controls = self._controls.begin(plan, beside)
         self._charge(plan, admission.spend)
         load_flat(self._model, vector_P)
         match admission.terms:
             case TrainTerms() as terms:
-                values = self._train(terms, own)
+                values = self._train(terms, own, controls)
             case EvaluationTerms() as terms:
                 counts = release_counts(
                     self._model,
@@ -211,10 +217,14 @@ class Site:
                     positive=self.task.positive_index,
                     randomness=self.randomness,
                 )
+        scale = fixedpoint.SCALE if plan.masking is None else plan.masking.ring.scale
+        fixed = fixedpoint.to_fixed(values, scale=scale)
+        if controls is not None:
+            self._controls.keep(plan, controls, fixedpoint.from_fixed(fixed, scale=scale))
         if plan.masking is None:
-            body = fixedpoint.to_bytes(fixedpoint.to_fixed(values))
+            body = fixedpoint.to_bytes(fixed)
         else:
-            self._masked.keep(plan, fixedpoint.to_fixed(values, scale=plan.masking.ring.scale))
+            self._masked.keep(plan, fixed)
             body = b""
         privacy = self.privacy()
         self._cosigner.remember(plan, vector_P, privacy)
@@ -261,7 +271,7 @@ class Site:
         self.policy.check_budget(self.ledger.spends, spend, self.accountants, unit=self.ledger.unit)
         self.ledger.charge(plan.run, plan.round, plan.phase, spend)
 
-    def _train(self, terms: TrainTerms, own: SiteTerms) -> NDArray[np.float64]:
+    def _train(self, terms: TrainTerms, own: SiteTerms, controls: Controls | None) -> NDArray[np.float64]:
         delta_P = train_privately(
             self._model,
             self.dataset.train,
@@ -271,6 +281,7 @@ class Site:
             stop=self._stopping.is_set,
             make_step=self.make_step,
             noise_threads=self.noise_threads,
+            controls=controls,
         )
         return clip_update(delta_P, terms.update_clip)
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fed_client.algorithms.correction import correction_of
+from fed_client.algorithms.scaffold import Controls
 from fed_client.dataset import LabelledImages
 from fed_client.model_inputs import ModelInputs, inputs_for
 from fed_client.private_step import MakeStep, PatientBatch, private_step
@@ -58,12 +59,14 @@ def train_privately(  # noqa: PLR0913 (four of them are seams, for tests, the au
     stop: Callable[[], bool],
     make_step: MakeStep = private_step,
     noise_threads: int = 1,
+    controls: Controls | None = None,
 ) -> NDArray[np.float64]:
     """Return how far one round moves the flat parameters; `model` itself is left as it was.
 
     `patients_public` is the size class of the enrolment, never the number of patients in `images`
-    (privacy rule 2). The momentum starts at zero, so that a round depends on nothing but its plan. Several
-    `noise_threads` draw from `randomness` at once, which only the operating system's allows.
+    (privacy rule 2). The momentum starts at zero, so that a round depends on nothing but its plan and, with
+    SCAFFOLD, the `controls`. Several `noise_threads` draw from `randomness` at once, which only the operating
+    system's allows.
 
     Raises:
         TrainingStoppedError: `stop()` was true before a step.
@@ -75,7 +78,7 @@ def train_privately(  # noqa: PLR0913 (four of them are seams, for tests, the au
     images_of = _images_by_patient(images)
     divisor = terms.dp.sampling_rate * patients_public
     weights_P = flatten(local).astype(np.float64)
-    correction = correction_of(terms.method, flatten(local))
+    correction = correction_of(terms.method, flatten(local), controls)
     velocity_P = np.zeros(weights_P.size)  # `zeros_like` would write to its memory
 
     def move(block: slice, sum_P: NDArray[np.floating]) -> None:

@@ -24,9 +24,9 @@ def to_fixed(values_P: NDArray[np.float64], *, scale: float = SCALE) -> NDArray[
     return np.rint(values_P * scale).astype(np.int64)
 
 
-def from_fixed(values_P: NDArray[np.int64]) -> NDArray[np.float64]:
+def from_fixed(values_P: NDArray[np.int64], *, scale: float = SCALE) -> NDArray[np.float64]:
     """Return the real numbers that the integers stand for."""
-    return values_P / SCALE
+    return values_P / scale
 
 
 def refuse_overflow(*, largest_value: float, total_weight: int) -> None:

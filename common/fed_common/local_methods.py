@@ -21,4 +21,16 @@ class Proximal:
             raise ConfigError(f"mu must be above 0, got {self.mu}")
 
 
-LocalMethod = Proximal
+@dataclass(frozen=True, kw_only=True)
+class ControlVariates:
+    """SCAFFOLD: each step is corrected by how the site's mean gradient differs from that of all sites.
+
+    The control variate of all sites comes with the plan, behind the model; the site's own never leaves it.
+
+    Source: Karimireddy et al., "SCAFFOLD: Stochastic Controlled Averaging for Federated Learning" (2020).
+    """
+
+    method: Literal["scaffold"] = "scaffold"
+
+
+LocalMethod = Proximal | ControlVariates

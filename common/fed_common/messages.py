@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from fed_common import canonical, signed_fact
+from fed_common.artefacts.participation import SiteRounds
 from fed_common.audit_log.head import LogHead
 from fed_common.errors import ConfigError, MalformedMessageError, TrustError
 from fed_common.ledger_record import LedgerHead, SignedReset, Unit
@@ -36,6 +37,7 @@ RefusalCode = Literal[
     "task-differs",
     "model-not-allowed",
     "model-not-finite",
+    "control-variate-lost",
     "noise-below-floor",
     "clip-above-ceiling",
     "sampling-above-ceiling",
@@ -67,7 +69,8 @@ class RoundPlan:
     """What is asked of every site in one phase of one round; asked again, it is the same to the last bit.
 
     `lineage` are the digests of the run's checkpoints up to the one before this round, from that of round 0:
-    they say which model the round goes on from, and that no site has seen another one.
+    they say which model the round goes on from, and that no site has seen another one. `trained` says whose
+    updates are in it, where a site's method depends on that.
     """
 
     version: Literal[1] = 1
@@ -81,6 +84,7 @@ class RoundPlan:
     cohort: tuple[SiteTerms, ...]
     terms: Terms
     masking: Masking | None = None
+    trained: tuple[SiteRounds, ...] = ()
     witnessed: tuple[WitnessedHead, ...]
 
     def __post_init__(self) -> None:
@@ -98,6 +102,11 @@ class RoundPlan:
     def phase(self) -> Phase:
         """Return what kind of work the terms ask for."""
         return self.terms.phase
+
+    @property
+    def num_vectors(self) -> int:
+        """Return how many vectors, each as long as the model, come with the plan."""
+        return self.terms.num_vectors if isinstance(self.terms, TrainTerms) else 1
 
     @property
     def digest(self) -> Digest:

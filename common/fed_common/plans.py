@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fed_common.errors import ConfigError
-from fed_common.local_methods import LocalMethod
+from fed_common.local_methods import ControlVariates, LocalMethod
 from fed_common.names import SiteName, site_name
 
 Phase = Literal["statistics", "train", "evaluate"]
@@ -106,6 +106,16 @@ class TrainTerms:
             raise ConfigError(f"class_weights must be in [0.01, 100], got {self.class_weights}")
         if not 1 <= self.views <= MAX_VIEWS:
             raise ConfigError(f"views must be in [1, {MAX_VIEWS}], got {self.views}")
+
+    @property
+    def path(self) -> float:
+        """Return how far a gradient of 1 in every step would move the weights."""
+        return self.dp.steps * self.learning_rate
+
+    @property
+    def num_vectors(self) -> int:
+        """Return how many vectors come with a plan, each as long as the model, which is the first."""
+        return 2 if isinstance(self.method, ControlVariates) else 1
 
 
 @dataclass(frozen=True, kw_only=True)

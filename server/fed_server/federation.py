@@ -37,6 +37,8 @@ from fed_common.plans import StatisticsTerms
 from fed_common.statistics import PatientCounts
 from fed_common.test_set import TestSet
 from fed_server.aggregation import AggregationRule, CountsBySite, ResultT_co
+from fed_server.algorithms import MeanOfRound
+from fed_server.algorithms.scaffold import sent_to_train
 from fed_server.artefacts.cosigning import Cosigning
 from fed_server.averaging import MeanUpdate, Weights
 from fed_server.candidate import Candidate, CandidateFile
@@ -57,7 +59,7 @@ from fed_server.journal import (
 )
 from fed_server.lineage import Lineage
 from fed_server.masking.round import run_masked_round
-from fed_server.outcomes import as_event, figures_of, kept_back, latest_privacy, stated_before
+from fed_server.outcomes import as_event, figures_of, kept_back, latest_privacy, share_of, stated_before
 from fed_server.planner import Planner
 from fed_server.publication import Publisher, RoundFacts
 from fed_server.robust.choice import rule_of
@@ -185,7 +187,8 @@ class Federation:
         rule = CountsBySite(
             lambda values, noise: PatientCounts.from_vector(values, replace(terms, noise_multiplier=noise))
         )
-        return self._ask(self._planner.plan(0, self.known, terms, first_P), first_P, rule, attempt=1)
+        parameters = parameter_bytes(first_P)
+        return self._ask(self._planner.plan(0, self.known, terms, parameters), parameters, rule, attempt=1)
 
     def _round(self, current: Checkpoint, weights: Weights) -> tuple[Checkpoint, Weights]:
         began = time.monotonic()
@@ -227,27 +230,34 @@ class Federation:
         """Return what steps 2 and 3 gave, now or before a crash."""
         if (kept := self._candidate_file.find(current.digest)) is not None:
             return replace(kept, sites=stated_before(kept.sites, self.folder.journal.read(), number=number))
-        outcome = self._train(number, current, weights.iterate_P)
+        outcome = self._train(number, current, weights)
         if outcome.result is not None:
             averaging = self.settings.training.averaging
-            step_P, memory = self.settings.algorithm.step(outcome.result, weights.memory)
+            mean = MeanOfRound(
+                values_P=outcome.result,
+                share=share_of(outcome.included, self.settings.cohort),
+                path=current.manifest.terms.path,
+            )
+            step_P, memory = self.settings.algorithm.step(mean, weights.memory)
             weights = replace(weights.moved(step_P, number=number, averaging=averaging), memory=memory)
         privacy = latest_privacy(current.manifest.sites, outcome)
         candidate = Candidate(weights=weights, sites=privacy, included=outcome.included)
         self._candidate_file.keep(candidate, previous=current.digest)
         return candidate
 
-    def _train(
-        self, number: int, current: Checkpoint, iterate_P: NDArray[np.float32]
-    ) -> RoundOutcome[MeanUpdate]:
+    def _train(self, number: int, current: Checkpoint, weights: Weights) -> RoundOutcome[MeanUpdate]:
         """Ask until a quorum answered; the plan stays the same, so nobody spends twice.
 
         Only a masked round that broke too late to be asked again has no result.
         """
-        plan = self._planner.plan(number, current.manifest.sites, current.manifest.terms, iterate_P)
+        manifest = current.manifest
+        parameters = sent_to_train(weights, manifest.terms)
+        plan = self._planner.plan(
+            number, manifest.sites, manifest.terms, parameters, trained=manifest.trained
+        )
         for attempt in range(1, self.settings.quorum.retries + 2):
             self._gather(number)
-            outcome = self._ask_updates(plan, iterate_P, attempt=attempt)
+            outcome = self._ask_updates(plan, parameters, attempt=attempt)
             if outcome.result is not None:
                 self._num_abandoned = 0
                 return outcome
@@ -265,26 +275,25 @@ class Federation:
         self, number: int, current: Checkpoint, candidate_P: NDArray[np.float32]
     ) -> RoundOutcome[Mapping[SiteName, EvaluationCounts]]:
         terms = replace(self.settings.evaluation_terms(), normalisation=current.manifest.terms.normalisation)
-        plan = self._planner.plan(number, current.manifest.sites, terms, candidate_P)
+        parameters = parameter_bytes(candidate_P)
+        plan = self._planner.plan(number, current.manifest.sites, terms, parameters)
         if self.coordinator.log.asked_otherwise(plan):
             logger.warning("round %d: the candidate that the sites measured is lost; this one isn't", number)
             return RoundOutcome(result=None, answered={}, included=(), failures=())
         rule = CountsBySite(lambda values, noise: EvaluationCounts.from_vector(values, noise_std=noise))
-        return self._ask(plan, candidate_P, rule, attempt=1)
+        return self._ask(plan, parameters, rule, attempt=1)
 
-    def _ask_updates(
-        self, plan: RoundPlan, iterate_P: NDArray[np.float32], *, attempt: int
-    ) -> RoundOutcome[MeanUpdate]:
+    def _ask_updates(self, plan: RoundPlan, parameters: bytes, *, attempt: int) -> RoundOutcome[MeanUpdate]:
         if plan.masking is None:
-            rule = rule_of(self.settings.aggregation, len(iterate_P))
-            return self._ask(plan, iterate_P, rule, attempt=attempt)
+            rule = rule_of(self.settings.aggregation, len(parameters) // (4 * plan.num_vectors))
+            return self._ask(plan, parameters, rule, attempt=attempt)
         if self.coordinator.log.asked_otherwise(plan):
             left = "the members of its masks are others than when it was asked first"
             return RoundOutcome(result=None, answered={}, included=(), failures=(), abandoned=left)
         self._tell(PhaseAsked(round=plan.round, phase=plan.phase, attempt=attempt))
         return run_masked_round(
             plan,
-            parameter_bytes(iterate_P),
+            parameters,
             coordinator=self.coordinator,
             check=self._continuity.check,
             on_reply=lambda reply: self._tell(as_event(plan, reply)),
@@ -293,7 +302,7 @@ class Federation:
     def _ask(
         self,
         plan: RoundPlan,
-        parameters_P: NDArray[np.float32],
+        parameters: bytes,
         rule: AggregationRule[ResultT_co],
         *,
         attempt: int,
@@ -301,7 +310,7 @@ class Federation:
         self._tell(PhaseAsked(round=plan.round, phase=plan.phase, attempt=attempt))
         return run_round(
             plan,
-            parameter_bytes(parameters_P),
+            parameters,
             rule,
             coordinator=self.coordinator,
             check=self._continuity.check,

@@ -7,6 +7,7 @@ from fed_common.messages import PrivacyStatement, RoundPlan
 from fed_common.metrics import EvaluationCounts
 from fed_common.names import SiteName
 from fed_common.noised_figures import noised_figures
+from fed_common.plans import SiteTerms
 from fed_server.journal import RoundPublished, RunEvent, SiteAnswered, SiteFailed, SiteFigures
 from fed_server.rounds import RoundOutcome
 from fed_server.screening import SiteFailure, SiteReply
@@ -24,6 +25,12 @@ def latest_privacy(known: Sequence[SitePrivacy], outcome: RoundOutcome[object]) 
     latest.update({stated.site: stated.privacy for stated in known})
     latest.update(outcome.answered)
     return tuple(SitePrivacy(site=site, privacy=latest[site]) for site in sorted(latest))
+
+
+def share_of(included: Iterable[SiteName], cohort: Sequence[SiteTerms]) -> float:
+    """Return which share of all patients, by their public size classes, the included sites have."""
+    weights = {site.name: site.patients for site in cohort}
+    return sum(weights[site] for site in included) / sum(weights.values())
 
 
 def stated_before(

@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fed_common.checkpoint import SitePrivacy, parameter_bytes
+from fed_common.artefacts.participation import SiteRounds
+from fed_common.checkpoint import SitePrivacy
 from fed_common.masking.ring import smallest_ring
 from fed_common.masking.terms import Masking, Member
 from fed_common.messages import RoundPlan, WitnessedHead
@@ -31,9 +29,13 @@ class Planner:
         number: int,
         known: Sequence[SitePrivacy],
         terms: Terms,
-        parameters_P: NDArray[np.float32],
+        parameters: bytes,
+        *,
+        trained: tuple[SiteRounds, ...] = (),
     ) -> RoundPlan:
-        """Return the plan of one phase; `known` is what the sites stated up to the last checkpoint.
+        """Return the plan of one phase, beside which `parameters` are sent.
+
+        `known` is what the sites stated up to the last checkpoint, `trained` whose updates are in it.
 
         Raises:
             TrustError: a checkpoint before this round is missing, or not the coordinator's.
@@ -46,11 +48,12 @@ class Planner:
             rounds=settings.training.rounds,
             task=settings.task.digest,
             model=settings.model.fingerprint,
-            parameters=digest_of(parameter_bytes(parameters_P)),
+            parameters=digest_of(parameters),
             lineage=self.lineage.before(number),
             cohort=settings.cohort,
             terms=terms,
             masking=self._masking(terms) if settings.masked and isinstance(terms, TrainTerms) else None,
+            trained=trained if isinstance(terms, TrainTerms) and terms.num_vectors > 1 else (),
             witnessed=tuple(WitnessedHead(site=stated.site, head=stated.privacy.ledger) for stated in known),
         )
 

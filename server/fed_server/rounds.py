@@ -72,6 +72,7 @@ def run_round(
         payload=seal(statement, parameters, coordinator.key),
         deadline_s=coordinator.deadline_s,
     )
+    num_parameters = len(parameters) // (4 * plan.num_vectors)
     open_round = rule.open(plan)
     answered: dict[SiteName, PrivacyStatement] = {}
     failures: list[SiteFailure] = []
@@ -79,7 +80,7 @@ def run_round(
         if answer.site in answered:
             continue  # the first answer counts
         site_key = coordinator.site_keys.get(answer.site)
-        reply = check(screen(answer, plan, site_key, num_parameters=len(parameters) // 4))
+        reply = check(screen(answer, plan, site_key, num_parameters=num_parameters))
         if reply.log is not None:
             coordinator.log.seen(reply.site, reply.log)
         if isinstance(reply, SiteFailure):

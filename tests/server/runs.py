@@ -120,7 +120,8 @@ def new_run(root: Path) -> Run:
 @contextmanager
 def real_sites(run: Run, folder: Path) -> Iterator[None]:
     """Let three hospitals that really train take part in the run."""
-    policy = replace(POLICY, epsilon=50.0, max_images_per_patient=9, max_clip_norm=10.0)
+    peers = tuple(key.verifying_key.spoken for key in SITE_KEYS.values())
+    policy = replace(POLICY, epsilon=50.0, max_images_per_patient=9, max_clip_norm=10.0, peers=peers)
     with ExitStack() as stack:
         opened = {
             site: stack.enter_context(opened_site(folder / site, name=site, policy=policy)) for site in SITES

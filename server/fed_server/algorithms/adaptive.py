@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fed_common.proposal import PositiveFloat
-from fed_server.algorithms.algorithm import Algorithm, Memory
+from fed_server.algorithms.algorithm import Algorithm, MeanOfRound, Memory
 from fed_server.averaging import MeanUpdate
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -25,9 +25,9 @@ class _Adaptive(Algorithm):
     beta_2: Decay = 0.99
     tau: PositiveFloat = 1e-3
 
-    def step(self, mean_P: MeanUpdate, memory: Memory) -> tuple[MeanUpdate, Memory]:
+    def step(self, mean: MeanOfRound, memory: Memory) -> tuple[MeanUpdate, Memory]:
         """Return the step, and both moments of the mean updates."""
-        mean_P = mean_P.astype(np.float64)
+        mean_P = mean.values_P.astype(np.float64)
         first_P = (1 - self.beta_1) * mean_P
         second_P = np.full(mean_P.shape, self.tau**2)
         if memory:

@@ -30,6 +30,15 @@ class Circumstances:
     vote: bool
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MeanOfRound:
+    """The mean update, which share of all patients its sites have, and the `path` of each (`TrainTerms`)."""
+
+    values_P: MeanUpdate
+    share: float
+    path: float
+
+
 class Algorithm(ConfigTable):
     """An algorithm is FedAvg, except where its class says otherwise."""
 
@@ -44,6 +53,6 @@ class Algorithm(ConfigTable):
         """Return what sites do besides private SGD."""
         return None
 
-    def step(self, mean_P: MeanUpdate, memory: Memory) -> tuple[MeanUpdate, Memory]:
+    def step(self, mean: MeanOfRound, memory: Memory) -> tuple[MeanUpdate, Memory]:
         """Return how far the weights move, and what to keep of it; before round 1 the memory is empty."""
-        return mean_P, memory
+        return mean.values_P, memory

@@ -9,7 +9,9 @@ from fed_server.algorithms.fedavg import FedAvg, FedSgd
 from fed_server.algorithms.fedavgm import FedAvgM
 from fed_server.algorithms.fednova import FedNova
 from fed_server.algorithms.fedprox import FedProx
+from fed_server.algorithms.scaffold import Scaffold
 
 AlgorithmTable = Annotated[
-    FedAvg | FedSgd | FedProx | FedAvgM | FedAdam | FedYogi | FedNova, Field(discriminator="name")
+    FedAvg | FedSgd | FedProx | Scaffold | FedAvgM | FedAdam | FedYogi | FedNova,
+    Field(discriminator="name"),
 ]

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from fed_common.proposal import PositiveFloat
-from fed_server.algorithms.algorithm import Algorithm, Memory
+from fed_server.algorithms.algorithm import Algorithm, MeanOfRound, Memory
 from fed_server.averaging import MeanUpdate
 
 
@@ -21,9 +21,9 @@ class FedAvgM(Algorithm):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     learning_rate: PositiveFloat = 1.0
 
-    def step(self, mean_P: MeanUpdate, memory: Memory) -> tuple[MeanUpdate, Memory]:
+    def step(self, mean: MeanOfRound, memory: Memory) -> tuple[MeanUpdate, Memory]:
         """Return the step, and the velocity."""
-        velocity_P = mean_P.astype(np.float64)
+        velocity_P = mean.values_P.astype(np.float64)
         if (before_P := memory.get("velocity")) is not None:
             velocity_P += self.momentum * before_P
         return self.learning_rate * velocity_P, {"velocity": velocity_P.astype(np.float32)}

@@ -21,12 +21,14 @@ from itertools import pairwise
 from fed_common import checkpoint as checkpoints
 from fed_common.artefacts.participation import trained_after
 from fed_common.audit_log.facts import PlanAsked
-from fed_common.checkpoint import FIRST, Checkpoint, Manifest, parameter_bytes
+from fed_common.checkpoint import FIRST, Checkpoint, Manifest
 from fed_common.errors import TrustError
 from fed_common.models import ModelSpec
 from fed_common.names import Digest, SiteName, digest_of
 from fed_common.plans import Phase
 from fed_common.signing import VerifyingKey
+from fed_server.algorithms.scaffold import sent_to_train
+from fed_server.averaging import Weights
 from fed_server.beginning import point_of
 from fed_server.config import audit_log_in
 from fed_server.journal import RoundPublished, RunEvent, RunStarted, SiteAnswered
@@ -164,8 +166,13 @@ def _refuse_other_questions(folder: RunFolder, chain: Sequence[Checkpoint], spec
     named: dict[tuple[int, Phase], Digest] = {(0, "statistics"): chain[0].manifest.parameters}
     for checkpoint in chain:
         number = checkpoint.manifest.round
-        iterate_P = checkpoints.load_iterate(folder.checkpoint(number), checkpoint, spec)
-        named[number + 1, "train"] = digest_of(parameter_bytes(iterate_P))
+        path = folder.checkpoint(number)
+        weights = Weights(
+            model_P=checkpoint.parameters_P,
+            iterate_P=checkpoints.load_iterate(path, checkpoint, spec),
+            memory=checkpoints.load_memory(path, checkpoint),
+        )
+        named[number + 1, "train"] = digest_of(sent_to_train(weights, checkpoint.manifest.terms))
         if checkpoint.manifest.rollback is None:
             named[number, "evaluate"] = checkpoint.manifest.parameters
     lines = audit_log_in(folder.root).read()

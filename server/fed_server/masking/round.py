@@ -53,7 +53,9 @@ def run_masked_round(
         on_reply(failure)
 
     try:
-        mean = _mean(plan, ready.result, len(parameters) // 4, coordinator=coordinator, fail=fail)
+        mean = _mean(
+            plan, ready.result, len(parameters) // (4 * plan.num_vectors), coordinator=coordinator, fail=fail
+        )
     except QuorumError as error:
         logger.warning("round %d: %s", plan.round, error)
         reason = str(error) if isinstance(error, AbandonedError) else ""

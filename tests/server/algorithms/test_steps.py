@@ -13,7 +13,7 @@ from tests.server.runs import SETTINGS
 from fed_common.config import ConfigTable, load_config
 from fed_common.errors import ConfigError
 from fed_common.local_methods import Proximal
-from fed_server.algorithms import Algorithm, AlgorithmTable, FedAvg, Memory
+from fed_server.algorithms import Algorithm, AlgorithmTable, FedAvg, MeanOfRound, Memory
 from fed_server.settings import RunSettings
 
 MEANS_TP = np.random.default_rng(0).normal(size=(6, 3))
@@ -29,7 +29,7 @@ def steps(of: Algorithm, means_TP: NDArray[np.float64]) -> NDArray[np.float64]:
     memory: Memory = {}
     taken = []
     for mean_P in means_TP:
-        step_P, memory = of.step(mean_P, memory)
+        step_P, memory = of.step(MeanOfRound(values_P=mean_P, share=1.0, path=1.0), memory)
         taken.append(step_P)
     return np.array(taken)
 

@@ -159,11 +159,11 @@ def test_a_revoked_site_is_no_member_and_too_few_make_no_plan(tmp_path: Path) ->
     planner = Planner(run=RunId("run-1"), settings=settings, site_keys=keys, lineage=lineage)
     gone, *left = names(4)
     del keys[gone]
-    masking = planner.plan(1, (), settings.train_terms(), FIRST_P).masking
+    masking = planner.plan(1, (), settings.train_terms(), parameter_bytes(FIRST_P)).masking
     assert masking is not None and set(masking.keys) == set(left)
     del keys[left[0]]
     with pytest.raises(ConfigError, match="at least 3 sites, got 2"):
-        planner.plan(1, (), settings.train_terms(), FIRST_P)
+        planner.plan(1, (), settings.train_terms(), parameter_bytes(FIRST_P))
 
 
 @pytest.mark.parametrize("code", ["round-charged-without-answer", "round-asked-differently"])
