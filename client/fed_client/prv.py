@@ -4,8 +4,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from opacus.accountants import PRVAccountant
-
 from fed_common.accounting import Spend, checked_epsilon
 from fed_common.errors import PrivacyError
 
@@ -25,6 +23,9 @@ class PrvAccountant:
         """
         if any(spend.draws_per_patient > 1 for spend in spends):
             raise PrivacyError(f"{self.name} knows no mechanism that draws a patient's images singly")
+        # Here, because Opacus takes 2 seconds and 150 MB to import, and not every command needs it.
+        from opacus.accountants import PRVAccountant  # noqa: PLC0415
+
         accountant = PRVAccountant()
         accountant.history = [(s.noise_multiplier, s.sampling_rate, s.steps) for s in spends]
         try:

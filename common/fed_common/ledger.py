@@ -77,22 +77,29 @@ class PrivacyLedger:
             MachineError: another process holds it.
         """
         with exclusive(path.parent, owner="fed-client"):
-            lines, fragment = read_lines(path)
-            ledger = cls(
-                path,
-                LedgerRecord.of(lines, key.verifying_key),
-                witness=witness,
-                key=key,
-                subject=subject,
-            )
-            # Before the witness moves on: neither a torn line nor a crash may hide an older copy.
-            refuse_older_than_witness(ledger.record, witness)
-            ledger._refuse_other_officer()
-            if fragment:
-                ledger._mend(b"".join(lines), costliest)
-            else:
-                ledger._tell_witness()
-            yield ledger
+            yield cls.opened(path, witness=witness, key=key, subject=subject, costliest=costliest)
+
+    @classmethod
+    def opened(
+        cls, path: Path, *, witness: Path, key: SigningKey, subject: LedgerSubject, costliest: Spend
+    ) -> Self:
+        """Return the ledger, whole and verified, to who keeps other processes away from it; see `held`."""
+        lines, fragment = read_lines(path)
+        ledger = cls(
+            path,
+            LedgerRecord.of(lines, key.verifying_key),
+            witness=witness,
+            key=key,
+            subject=subject,
+        )
+        # Before the witness moves on: neither a torn line nor a crash may hide an older copy.
+        refuse_older_than_witness(ledger.record, witness)
+        ledger._refuse_other_officer()
+        if fragment:
+            ledger._mend(b"".join(lines), costliest)
+        else:
+            ledger._tell_witness()
+        return ledger
 
     @property
     def record(self) -> LedgerRecord:

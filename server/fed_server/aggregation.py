@@ -16,8 +16,8 @@ from fed_common import fixedpoint
 from fed_common.messages import RoundPlan
 from fed_common.names import SiteName
 from fed_common.plans import TrainTerms
-from fed_server.folding import add_weighted
 from fed_server.screening import Contribution
+from fed_server.weighted_sum import WeightedSum
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
 CountsT = TypeVar("CountsT")
@@ -68,19 +68,15 @@ class OpenWeightedMean:
 
     def __init__(self, weights: dict[SiteName, int], num_parameters: int) -> None:
         self._weights = weights
-        self._sum_P = np.zeros(num_parameters, dtype=np.int64)
-        self._total_weight = 0
+        self._sum = WeightedSum(np.zeros(num_parameters, dtype=np.int64))
 
     def fold(self, contribution: Contribution) -> None:
         """Add one site's update with its enrolled weight."""
-        weight = self._weights[contribution.site]
-        add_weighted(self._sum_P, contribution.values, weight)
-        self._total_weight += weight
+        self._sum.add(contribution.values, self._weights[contribution.site])
 
     def close(self) -> NDArray[np.float64]:
         """Return the weighted mean update."""
-        # One division gives the bits of two: by a power of 2 it is exact.
-        return self._sum_P / (fixedpoint.SCALE * self._total_weight)
+        return self._sum.mean()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from fed_sim.audit.command import audit
 from fed_sim.baseline import BaselineTerms, draw_curves
 from fed_sim.bench.commands import app as bench
 from fed_sim.consortium import REFERENCES_FILE, TEST_SET_FILE, Consortium, found_consortium
+from fed_sim.engine.command import virtual
 from fed_sim.hospitals import FederationSummary
 from fed_sim.imports import ArraySource, import_array, import_medmnist
 from fed_sim.partition import Spread
@@ -43,6 +44,7 @@ app.add_typer(bench, name="bench")
 app.command()(plan)
 app.command()(forecast)
 app.command()(audit)
+app.command()(virtual)
 
 OutOption = Annotated[Path, typer.Option(help="A new folder for what is made.")]
 SitesOption = Annotated[int, typer.Option(help="How many hospitals.", min=1)]

@@ -13,9 +13,10 @@ from tests.client.fake_randomness import FakeRandomness
 from torch import nn
 
 from fed_client.dataset import LabelledImages
-from fed_client.private_step import OpacusStep, PatientBatch, PrivateStep, private_step
+from fed_client.private_step import PatientBatch, PrivateStep, private_step
 from fed_client.private_step.bookkeeping_step import BookkeepingStep
 from fed_client.private_step.compiled_step import CompiledStep
+from fed_client.private_step.opacus_step import OpacusStep
 from fed_client.private_step.step import UnsupportedLayerError, move_to_accelerator
 from fed_client.training import train_privately
 from fed_common.errors import ConfigError, PrivacyError

@@ -8,7 +8,6 @@ from torch import nn
 
 from fed_client.private_step.bookkeeping_step import BookkeepingStep
 from fed_client.private_step.compiled_step import CompiledStep
-from fed_client.private_step.opacus_step import OpacusStep
 from fed_client.private_step.step import (
     PatientBatch,
     PrivateStep,
@@ -16,7 +15,7 @@ from fed_client.private_step.step import (
     move_to_accelerator,
 )
 
-__all__ = ["MakeStep", "OpacusStep", "PatientBatch", "PrivateStep", "private_step"]
+__all__ = ["MakeStep", "PatientBatch", "PrivateStep", "private_step"]
 
 MakeStep = Callable[[nn.Module], PrivateStep]
 
@@ -35,5 +34,8 @@ def private_step(model: nn.Module) -> PrivateStep:
     try:
         return BookkeepingStep(model)
     except UnsupportedLayerError as error:
+        # Here, because Opacus takes 2 seconds and 150 MB to import, and most networks do without.
+        from fed_client.private_step.opacus_step import OpacusStep  # noqa: PLC0415
+
         logger.warning("private training is several times slower, by Opacus' hooks: %s", error)
         return OpacusStep(model)

@@ -15,7 +15,8 @@ from torch import nn
 from torch.nn import functional
 
 from fed_client.dataset import LabelledImages
-from fed_client.private_step import MakeStep, OpacusStep, private_step
+from fed_client.private_step import MakeStep, private_step
+from fed_client.private_step.opacus_step import OpacusStep
 from fed_client.training import train_privately
 from fed_common.models import ModelSpec, build_model
 from fed_common.plans import DpTerms, TrainTerms
