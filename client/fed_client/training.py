@@ -10,11 +10,7 @@ Until step 4 a number can betray a patient: nothing before it is returned, logge
 """
 
 import copy
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -24,13 +20,14 @@ from torch import nn
 from fed_client.algorithms.correction import correction_of
 from fed_client.algorithms.scaffold import Controls
 from fed_client.dataset import LabelledImages
+from fed_client.descent import descent_of
 from fed_client.model_inputs import ModelInputs, inputs_for
 from fed_client.private_step import MakeStep, PatientBatch, private_step
 from fed_common.errors import FedError
-from fed_common.layout import flatten, load_flat
+from fed_common.layout import flatten
 from fed_common.models import trained_part
 from fed_common.plans import DpTerms, TrainTerms
-from fed_common.randomness import Randomness, snap
+from fed_common.randomness import Randomness
 
 # Shape letters: N images or views of them, S sampled patients, P parameters of the flattened model.
 
@@ -38,8 +35,6 @@ from fed_common.randomness import Randomness, snap
 _IMAGES_AT_ONCE = 128
 # A network's maps take some hundred times its input: this many numbers bound them.
 _NUMBERS_AT_ONCE = 1 << 19
-# What a step does to a parameter is done while it is in the processor's cache.
-_PARAMETERS_AT_ONCE = 1 << 15
 
 # The indices of one patient's images.
 Picked = NDArray[np.int64]
@@ -77,37 +72,20 @@ def train_privately(  # noqa: PLR0913 (four of them are seams, for tests, the au
     step = make_step(local)
     images_of = _images_by_patient(images)
     divisor = terms.dp.sampling_rate * patients_public
-    weights_P = flatten(local).astype(np.float64)
-    correction = correction_of(terms.method, flatten(local), controls)
-    velocity_P = np.zeros(weights_P.size)  # `zeros_like` would write to its memory
-
-    def move(block: slice, sum_P: NDArray[np.floating]) -> None:
-        change_P = _noised(sum_P[block], terms.dp, randomness)
-        change_P /= divisor
-        if correction is not None:
-            change_P += correction(block, weights_P[block])
-        if terms.momentum:  # otherwise the velocity takes no memory
-            change_P += terms.momentum * velocity_P[block]
-            velocity_P[block] = change_P
-        weights_P[block] -= terms.learning_rate * change_P
-
-    with _mapping(noise_threads) as over:
+    with descent_of(
+        local,
+        step,
+        terms,
+        divisor=divisor,
+        correction=correction_of(terms.method, flatten(local), controls),
+        randomness=randomness,
+        noise_threads=noise_threads,
+    ) as descent:
         for _ in range(terms.dp.steps):
             if stop():
                 raise TrainingStoppedError("training was asked to stop")
-            picked = _sample(images_of, terms.dp, randomness)
-            sums = (
-                step.clipped_sum(batch, clip_norm=terms.dp.clip_norm, class_weights=terms.class_weights)
-                for batch in physical_batches(inputs, picked)
-            )
-            # Nothing here has a name: the next step's sum would find this one in memory.
-            deque(
-                over(partial(move, sum_P=_added(sums, size=weights_P.size)), _blocks(weights_P.size)),
-                maxlen=0,  # waits for all, and keeps nothing
-            )
-            load_flat(local, weights_P)
-    weights_P -= flatten(trained_part(model))
-    return weights_P
+            descent.take(physical_batches(inputs, _sample(images_of, terms.dp, randomness)))
+        return descent.moved()
 
 
 def clip_update(delta_P: NDArray[np.float64], norm: float) -> NDArray[np.float64]:
@@ -153,35 +131,3 @@ def _sample(images_of: list[Picked], dp: DpTerms, randomness: Randomness) -> lis
     drawn = [images_of[patient] for patient in np.flatnonzero(mask)]
     most = dp.max_images_per_patient
     return [indices[randomness.choose(len(indices), most=most)] for indices in drawn]
-
-
-def _added(parts: Iterator[NDArray[np.floating]], *, size: int) -> NDArray[np.floating]:
-    """Return the sum of the parts, the first of which isn't added to zeros: that would take time."""
-    sum_P = next(parts, None)
-    if sum_P is None:
-        return np.zeros(size)
-    for part_P in parts:
-        sum_P = sum_P.astype(np.float64, copy=False)
-        sum_P += part_P
-    return sum_P
-
-
-def _blocks(size: int) -> Iterator[slice]:
-    return (slice(start, start + _PARAMETERS_AT_ONCE) for start in range(0, size, _PARAMETERS_AT_ONCE))
-
-
-def _noised(sum_P: NDArray[np.floating], dp: DpTerms, randomness: Randomness) -> NDArray[np.float64]:
-    """Return the sum with noise for one patient's share of it (step 4)."""
-    std = dp.noise_multiplier * dp.clip_norm
-    noised_P = sum_P + randomness.gaussian(sum_P.size, std=std)
-    return snap(noised_P, std=std, out=noised_P)
-
-
-@contextmanager
-def _mapping(threads: int) -> Iterator[Callable[[Callable[[slice], None], Iterable[slice]], Iterator[None]]]:
-    """Yield what maps a function over blocks: for one thread `map`, which keeps the order of the draws."""
-    if threads == 1:
-        yield map
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        yield pool.map

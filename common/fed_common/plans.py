@@ -76,6 +76,11 @@ class DpTerms:
         if not self.max_images_per_patient >= 1:
             raise ConfigError(f"max_images_per_patient must be at least 1, got {self.max_images_per_patient}")
 
+    @property
+    def noise_std(self) -> float:
+        """Return the standard deviation of the noise in a step's sum."""
+        return self.noise_multiplier * self.clip_norm
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainTerms:

@@ -79,12 +79,17 @@ def snap(
 
     Source: Mironov, "On Significance of the Least Significant Bits For Differential Privacy" (2012).
     """
-    _, exponent = math.frexp(std)
-    spacing = math.ldexp(1.0, exponent - 20)
+    spacing = grid_spacing(std)
     snapped = np.multiply(values, 1 / spacing, out=out)  # a power of two: nothing is rounded but below
     np.rint(snapped, out=snapped)
     snapped *= spacing
     return snapped
+
+
+def grid_spacing(std: float) -> float:
+    """Return the power of two that noised values of that `std` are multiples of; see `snap`."""
+    _, exponent = math.frexp(std)
+    return math.ldexp(1.0, exponent - 20)
 
 
 def keystream(key: bytes, first_counter: bytes, size: int) -> bytes:

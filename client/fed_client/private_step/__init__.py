@@ -15,7 +15,7 @@ from fed_client.private_step.step import (
     move_to_accelerator,
 )
 
-__all__ = ["MakeStep", "PatientBatch", "PrivateStep", "private_step"]
+__all__ = ["BookkeepingStep", "MakeStep", "PatientBatch", "PrivateStep", "private_step"]
 
 MakeStep = Callable[[nn.Module], PrivateStep]
 

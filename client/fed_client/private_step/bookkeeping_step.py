@@ -35,9 +35,9 @@ class BookkeepingStep:
             UnsupportedLayerError: a layer with parameters is unknown, or shares them with another.
         """
         self._model = model
-        self._device = next(model.parameters()).device
+        self.device = next(model.parameters()).device
         # On a CPU poolings and convolutions are faster with channels last, and less is copied to unfold.
-        cpu = self._device.type == "cpu"
+        cpu = self.device.type == "cpu"
         self._order = torch.channels_last if cpu else torch.contiguous_format
         model.to(memory_format=self._order)  # type: ignore[call-overload]
         self._parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
@@ -54,10 +54,21 @@ class BookkeepingStep:
         parts = list(by_number_of_images(batch))
         # numpy's zeros take no memory until they are written to, after the passes.
         total_P = torch.from_numpy(np.zeros(size, dtype=np.float32 if len(parts) == 1 else np.float64))
-        for same in parts:
-            self._add_clipped(same, total_P, clip_norm, class_weights)
+        self.add_clipped_sum(batch, total_P, clip_norm=clip_norm, class_weights=class_weights)
         sum_P: NDArray[np.floating] = total_P.numpy()
         return sum_P
+
+    def add_clipped_sum(
+        self,
+        batch: PatientBatch,
+        total_P: torch.Tensor,
+        *,
+        clip_norm: float,
+        class_weights: Sequence[float] = (),
+    ) -> None:
+        """Add the sum to `total_P`, on whatever device that is."""
+        for same in by_number_of_images(batch):
+            self._add_clipped(same, total_P, clip_norm, class_weights)
 
     def _add_clipped(
         self, batch: PatientBatch, total_P: torch.Tensor, clip_norm: float, weights: Sequence[float]
@@ -65,20 +76,18 @@ class BookkeepingStep:
         if not batch.num_patients:
             return
         gradients = self._gradients(batch, weights)
-        squared_S = sum(
-            (one.squared_norms_S for layer in gradients.values() for one in layer),
-            start=torch.zeros(batch.num_patients, dtype=torch.float64),
-        )
+        squares = [one.squared_norms_S for layer in gradients.values() for one in layer]
+        squared_S = torch.stack(squares).cpu().double().sum(0)  # one way from a GPU instead of many
         finite_S = squared_S.isfinite()
         if not finite_S.all():
             self._add_clipped(batch.only(finite_S), total_P, clip_norm, weights)
             return
         factors_S = (clip_norm * (1 - ROUNDING) / squared_S.sqrt()).clamp(max=1)
-        factors_S = factors_S.to(self._device, batch.images_NCHW.dtype)
+        factors_S = factors_S.to(self.device, batch.images_NCHW.dtype)
         for layer, place in self._places.items():
             start = place.start
             for part in gradients.pop(layer):  # its memory makes room for the sum
-                piece = part.weighted_sum(factors_S).cpu()
+                piece = part.weighted_sum(factors_S).to(total_P.device)
                 end = start + piece.numel()
                 total_P[start:end].view(piece.shape).add_(piece)
                 start = end
@@ -88,14 +97,14 @@ class BookkeepingStep:
     ) -> dict[nn.Module, list[LayerGradients]]:
         self._records.clear()
         # The pixels need a gradient so that the outputs have one; nobody asks for the pixels' own.
-        images_NCHW = batch.images_NCHW.detach().to(self._device)
+        images_NCHW = batch.images_NCHW.detach().to(self.device)
         if images_NCHW.dim() == 4:
             images_NCHW = images_NCHW.contiguous(memory_format=self._order)
         images_NCHW.requires_grad_()
         logits_NK = torch.func.functional_call(self._model, self._parameters, (images_NCHW,))
         # A patient's gradient is the mean over its images.
         losses_N = (
-            image_losses(logits_NK, batch.labels_N.to(self._device), weights)
+            image_losses(logits_NK, batch.labels_N.to(self.device), weights)
             * batch.num_patients
             / len(logits_NK)
         )

@@ -167,7 +167,7 @@ class SideBySide:
         if len(gradients_NP) != num_patients:
             self._gradients_SP = _by_patient(gradients_NP, num_patients).sum(1)
         norms_S = torch.linalg.vector_norm(self._gradients_SP, dim=1, dtype=_wide(gradients_NP))
-        self.squared_norms_S = norms_S.cpu().double().square()
+        self.squared_norms_S = norms_S.square()
 
     def weighted_sum(self, factors_S: torch.Tensor) -> torch.Tensor:
         """Return the sum over patients of their gradients times their factors."""
@@ -197,7 +197,7 @@ class NormsOnly:
         if standardised:
             squared_S -= standardised.lost_squares_S(inputs_STK, outputs_STO.mT)
         squared_S += _GRAM_ERROR * lengths_ST.sum(1, dtype=_wide(lengths_ST)).square()
-        self.squared_norms_S = squared_S.cpu().double()
+        self.squared_norms_S = squared_S
 
     def weighted_sum(self, factors_S: torch.Tensor) -> torch.Tensor:
         """Return the sum over patients of their gradients times their factors."""

@@ -1,0 +1,145 @@
+"""What follows the clipped sum of a private step: noise, the public divisor, and the move of the weights."""
+
+# Shape letters: P parameters of the flattened model.
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from fed_client.algorithms.correction import Correction
+from fed_client.device_descent import DeviceDescent, stays_on_device
+from fed_client.private_step import PatientBatch, PrivateStep
+from fed_common.layout import flatten, load_flat
+from fed_common.plans import TrainTerms
+from fed_common.randomness import Randomness, snap
+
+# What a step does to a parameter is done while it is in the processor's cache.
+_PARAMETERS_AT_ONCE = 1 << 15
+
+Mapping = Callable[[Callable[[slice], None], Iterable[slice]], Iterator[None]]
+
+
+class Descent(Protocol):
+    """One round's way down, in private steps; the model follows."""
+
+    def take(self, batches: Iterator[PatientBatch]) -> None:
+        """Take a step with those who were drawn: nothing of their sum is kept."""
+        ...
+
+    def moved(self) -> NDArray[np.float64]:
+        """Return how far the flat parameters are from where they began."""
+        ...
+
+
+@contextmanager
+def descent_of(
+    model: nn.Module,
+    step: PrivateStep,
+    terms: TrainTerms,
+    *,
+    divisor: float,
+    correction: Correction | None,
+    randomness: Randomness,
+    noise_threads: int,
+) -> Iterator[Descent]:
+    """Yield the fastest way for where `step` has its sums."""
+    if correction is None and stays_on_device(step, randomness):
+        yield DeviceDescent(model, step, terms, divisor=divisor)
+        return
+    with _mapping(noise_threads) as over:
+        yield HostDescent(
+            model, step, terms, divisor=divisor, correction=correction, randomness=randomness, over=over
+        )
+
+
+class HostDescent:
+    """Goes down in the processor's memory, block by block."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        step: PrivateStep,
+        terms: TrainTerms,
+        *,
+        divisor: float,
+        correction: Correction | None,
+        randomness: Randomness,
+        over: Mapping,
+    ) -> None:
+        self._model, self._step, self._terms = model, step, terms
+        self._divisor, self._correction = divisor, correction
+        self._randomness, self._over = randomness, over
+        self._start_P = flatten(model)
+        self._weights_P = self._start_P.astype(np.float64)
+        self._velocity_P = np.zeros(self._weights_P.size)  # `zeros_like` would write to its memory
+
+    def take(self, batches: Iterator[PatientBatch]) -> None:
+        """Take a step with those who were drawn: nothing of their sum is kept."""
+        sums = (
+            self._step.clipped_sum(
+                batch, clip_norm=self._terms.dp.clip_norm, class_weights=self._terms.class_weights
+            )
+            for batch in batches
+        )
+        # Nothing here has a name: the next step's sum would find this one in memory.
+        deque(
+            self._over(
+                partial(self._move, sum_P=_added(sums, size=self._weights_P.size)),
+                _blocks(self._weights_P.size),
+            ),
+            maxlen=0,  # waits for all, and keeps nothing
+        )
+        load_flat(self._model, self._weights_P)
+
+    def moved(self) -> NDArray[np.float64]:
+        """Return how far the flat parameters are from where they began."""
+        self._weights_P -= self._start_P
+        return self._weights_P
+
+    def _move(self, block: slice, sum_P: NDArray[np.floating]) -> None:
+        change_P = self._noised(sum_P[block])
+        change_P /= self._divisor
+        if self._correction is not None:
+            change_P += self._correction(block, self._weights_P[block])
+        if self._terms.momentum:  # otherwise the velocity takes no memory
+            change_P += self._terms.momentum * self._velocity_P[block]
+            self._velocity_P[block] = change_P
+        self._weights_P[block] -= self._terms.learning_rate * change_P
+
+    def _noised(self, sum_P: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the sum with noise for one patient's share of it."""
+        std = self._terms.dp.noise_std
+        noised_P = sum_P + self._randomness.gaussian(sum_P.size, std=std)
+        return snap(noised_P, std=std, out=noised_P)
+
+
+def _added(parts: Iterator[NDArray[np.floating]], *, size: int) -> NDArray[np.floating]:
+    """Return the sum of the parts, the first of which isn't added to zeros: that would take time."""
+    sum_P = next(parts, None)
+    if sum_P is None:
+        return np.zeros(size)
+    for part_P in parts:
+        sum_P = sum_P.astype(np.float64, copy=False)
+        sum_P += part_P
+    return sum_P
+
+
+def _blocks(size: int) -> Iterator[slice]:
+    return (slice(start, start + _PARAMETERS_AT_ONCE) for start in range(0, size, _PARAMETERS_AT_ONCE))
+
+
+@contextmanager
+def _mapping(threads: int) -> Iterator[Mapping]:
+    """Yield what maps a function over blocks: for one thread `map`, which keeps the order of the draws."""
+    if threads == 1:
+        yield map
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield pool.map

@@ -1,0 +1,95 @@
+"""The way down on a GPU is the processor's, seen here on a processor that plays the GPU."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tests.client.fake_randomness import FakeRandomness
+
+from fed_client import device_descent
+from fed_client.descent import Descent, HostDescent
+from fed_client.device_descent import DeviceDescent, stays_on_device
+from fed_client.private_step import BookkeepingStep, PatientBatch
+from fed_common.errors import MalformedMessageError
+from fed_common.local_methods import Proximal
+from fed_common.models.seed_cnn import seed_cnn
+from fed_common.plans import DpTerms, TrainTerms
+from fed_common.randomness import SystemRandomness, grid_spacing
+
+# Shape letters: P parameters of the flattened model.
+
+DP = DpTerms(noise_multiplier=1.0, clip_norm=0.3, sampling_rate=1.0, steps=3, max_images_per_patient=4)
+TERMS = TrainTerms(dp=DP, learning_rate=0.1, momentum=0.5, update_clip=10.0)
+
+
+def batch(first: int) -> PatientBatch:
+    generator = torch.Generator().manual_seed(first)
+    return PatientBatch(
+        images_NCHW=torch.randn(4, 1, 32, 32, generator=generator),
+        labels_N=torch.tensor([0, 1, 2, 1]),
+        owner_N=torch.tensor([0, 0, 1, 2]),
+        num_patients=3,
+    )
+
+
+def down(descent: Descent) -> NDArray[np.float64]:
+    for number in range(DP.steps):
+        descent.take(iter([batch(2 * number), batch(2 * number + 1)]))
+    descent.take(iter([]))
+    return descent.moved()
+
+
+def device_descent_of(model: torch.nn.Module, terms: TrainTerms = TERMS) -> DeviceDescent:
+    return DeviceDescent(model, BookkeepingStep(model), terms, divisor=6.0)
+
+
+def test_without_noise_it_goes_where_the_processor_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        device_descent, "gaussian_on", lambda _, size, *, std: 0 * std * torch.zeros(size).double()
+    )
+    model = seed_cnn(channels=1, size=32, classes=3)
+    other = copy.deepcopy(model)
+    host = HostDescent(
+        other, BookkeepingStep(other), TERMS, divisor=6.0, randomness=FakeRandomness(), over=map
+    )
+
+    moved_P = down(device_descent_of(model))
+
+    np.testing.assert_allclose(moved_P, down(host), atol=1e-6 * np.abs(moved_P).max())
+    torch.testing.assert_close(dict(model.named_parameters()), dict(other.named_parameters()))
+
+
+def test_an_empty_step_is_noised_on_the_grid() -> None:
+    terms = TrainTerms(dp=DP, learning_rate=1.0, momentum=0.0, update_clip=10.0)
+    descent = DeviceDescent(
+        model := seed_cnn(channels=1, size=32, classes=3), BookkeepingStep(model), terms, divisor=1.0
+    )
+
+    descent.take(iter([]))
+
+    moved_P = descent.moved()
+    assert np.std(moved_P) == pytest.approx(DP.noise_std, rel=0.05)
+    in_grid_P = moved_P / grid_spacing(DP.noise_std)
+    np.testing.assert_allclose(in_grid_P, np.rint(in_grid_P), atol=1e-4)  # float32 was subtracted
+
+
+def test_weights_that_overflow_stop_the_round() -> None:
+    terms = TrainTerms(dp=DP, learning_rate=1e300, momentum=0.0, update_clip=10.0)
+    with pytest.raises(MalformedMessageError):
+        device_descent_of(seed_cnn(channels=1, size=32, classes=3), terms).take(iter([]))
+
+
+def test_only_what_a_device_can_do_exactly_stays_there() -> None:
+    step = BookkeepingStep(seed_cnn(channels=1, size=32, classes=3))
+    assert not stays_on_device(step, TERMS, SystemRandomness())
+
+    step.device = torch.device("cuda")
+    assert stays_on_device(step, TERMS, SystemRandomness())
+    assert not stays_on_device(step, TERMS, FakeRandomness())
+    method = TrainTerms(dp=DP, learning_rate=1.0, momentum=0.0, update_clip=1.0, method=Proximal(mu=1.0))
+    assert not stays_on_device(step, method, SystemRandomness())
+
+    step.device = torch.device("mps")
+    assert not stays_on_device(step, TERMS, SystemRandomness())
