@@ -29,6 +29,11 @@ Mapping = Callable[[Callable[[slice], None], Iterable[slice]], Iterator[None]]
 class Descent(Protocol):
     """One round's way down, in private steps; the model follows."""
 
+    @property
+    def numbers_at_once(self) -> int:
+        """Return how many numbers of input a physical batch may have."""
+        ...
+
     def take(self, batches: Iterator[PatientBatch]) -> None:
         """Take a step with those who were drawn: nothing of their sum is kept."""
         ...
@@ -61,6 +66,9 @@ def descent_of(
 
 class HostDescent:
     """Goes down in the processor's memory, block by block."""
+
+    # A network's maps take some hundred times its input, and are faster in the processor's cache.
+    numbers_at_once = 1 << 19
 
     def __init__(
         self,

@@ -20,12 +20,12 @@ from fed_common.randomness import Randomness, SystemRandomness, grid_spacing
 def stays_on_device(step: PrivateStep, randomness: Randomness) -> TypeGuard[BookkeepingStep]:
     """Tell whether the round can stay where the step computes.
 
-    Only the operating system's randomness is drawn on a device, no double of it. Apple's GPUs have no float64,
-    and what a method adds to the gradients is computed on the processor.
+    Only the operating system's randomness is drawn on a device, no double of it. Float64 is a matter of CUDA
+    (and ROCm, of the same name), and what a method adds to the gradients is computed on the processor.
     """
     return (
         isinstance(step, BookkeepingStep)
-        and step.device.type not in ("cpu", "mps")
+        and step.device.type == "cuda"
         and type(randomness) is SystemRandomness
     )
 
@@ -39,6 +39,12 @@ class DeviceDescent:
         self._start_P = torch.cat([parameter.flatten() for parameter in self._parameters])
         self._weights_P = self._start_P.double()
         self._velocity_P = torch.zeros_like(self._weights_P) if terms.momentum else None
+
+    @property
+    def numbers_at_once(self) -> int:
+        """Return how many numbers of input a physical batch may have: in use, one takes up to 8 KB."""
+        total: int = torch.cuda.get_device_properties(self._step.device).total_memory
+        return total // 2 // 8192
 
     def take(self, batches: Iterator[PatientBatch]) -> None:
         """Take a step with those who were drawn: nothing of their sum is kept."""

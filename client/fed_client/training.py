@@ -33,9 +33,6 @@ from fed_common.randomness import Randomness
 
 # Per-image gradients take 4 P bytes each; more at once are slower, they fall out of the cache.
 _IMAGES_AT_ONCE = 128
-# A network's maps take some hundred times its input: this many numbers bound them.
-_NUMBERS_AT_ONCE = 1 << 19
-
 # The indices of one patient's images.
 Picked = NDArray[np.int64]
 
@@ -84,7 +81,8 @@ def train_privately(  # noqa: PLR0913 (four of them are seams, for tests, the au
         for _ in range(terms.dp.steps):
             if stop():
                 raise TrainingStoppedError("training was asked to stop")
-            descent.take(physical_batches(inputs, _sample(images_of, terms.dp, randomness)))
+            picked = _sample(images_of, terms.dp, randomness)
+            descent.take(physical_batches(inputs, picked, numbers=descent.numbers_at_once))
         return descent.moved()
 
 
@@ -94,9 +92,11 @@ def clip_update(delta_P: NDArray[np.float64], norm: float) -> NDArray[np.float64
     return delta_P if length <= norm else delta_P * (norm / length)
 
 
-def physical_batches(inputs: ModelInputs, picked: Sequence[Picked]) -> Iterator[PatientBatch]:
-    """Yield the picked images as batches of whole patients, as many as memory and cache hold."""
-    most = max(1, min(_IMAGES_AT_ONCE, _NUMBERS_AT_ONCE // inputs.numbers) // inputs.views)
+def physical_batches(
+    inputs: ModelInputs, picked: Sequence[Picked], *, numbers: int
+) -> Iterator[PatientBatch]:
+    """Yield the picked images as batches of whole patients, of so many input numbers as memory holds."""
+    most = max(1, min(_IMAGES_AT_ONCE, numbers // inputs.numbers) // inputs.views)
     patients: list[Picked] = []
     for indices in picked:
         if patients and sum(map(len, patients)) + len(indices) > most:
