@@ -13,7 +13,7 @@ import torch
 from fed_common.chacha import keystream
 
 # Draws per block: more would take memory, fewer leave a GPU idle.
-_BLOCK = 1 << 21
+_BLOCK = 1 << 22
 
 
 def gaussian_on(device: torch.device, size: int, *, std: float) -> torch.Tensor:

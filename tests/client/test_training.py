@@ -17,7 +17,7 @@ from torch.nn import functional
 from fed_client.dataset import LabelledImages
 from fed_client.descent import HostDescent
 from fed_client.model_inputs import ModelInputs
-from fed_client.private_step import private_step
+from fed_client.private_step import BookkeepingStep, private_step
 from fed_client.training import Picked, TrainingStoppedError, clip_update, physical_batches, train_privately
 from fed_common.errors import PrivacyError
 from fed_common.greys import USUAL
@@ -264,7 +264,13 @@ def test_a_head_trained_on_kept_features_is_the_head_trained_with_the_whole_netw
 
     def trained(network: nn.Module) -> NDArray[np.float64]:
         return train_privately(
-            network, images, asked, patients_public=10, randomness=FakeRandomness(), stop=lambda: False
+            network,
+            images,
+            asked,
+            patients_public=10,
+            randomness=FakeRandomness(),
+            stop=lambda: False,
+            make_step=BookkeepingStep,  # stays on the processor, for which the features are made
         )
 
     def whole(network: nn.Module) -> nn.Module:

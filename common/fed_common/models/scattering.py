@@ -29,7 +29,7 @@ def scatter(pictures_BHW: torch.Tensor) -> torch.Tensor:
     """
     height, width = pictures_BHW.shape[1:]
     mirrored_BMM = functional.pad(pictures_BHW[:, None], (STRIDE,) * 4, mode="reflect")[:, 0]
-    bank = filter_bank(mirrored_BMM.shape[-1], scales=SCALES, angles=ANGLES).on(pictures_BHW.device)
+    bank = filter_bank(mirrored_BMM.shape[-1], scales=SCALES, angles=ANGLES)
     spectrum_BMM = torch.fft.fft2(mirrored_BMM)
 
     def averaged(spectrum: torch.Tensor, scale: int) -> torch.Tensor:

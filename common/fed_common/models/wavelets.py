@@ -28,11 +28,6 @@ class FilterBank:
     wavelets_AMM: tuple[torch.Tensor, ...]
     low_pass_MM: torch.Tensor
 
-    def on(self, device: torch.device) -> "FilterBank":
-        """Return the same spectra there."""
-        wavelets_AMM = tuple(wavelets.to(device) for wavelets in self.wavelets_AMM)
-        return FilterBank(wavelets_AMM=wavelets_AMM, low_pass_MM=self.low_pass_MM.to(device))
-
 
 @lru_cache(maxsize=8)
 def filter_bank(side: int, *, scales: int, angles: int) -> FilterBank:
