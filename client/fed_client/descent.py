@@ -44,7 +44,7 @@ class Descent(Protocol):
 
 
 @contextmanager
-def descent_of(
+def descent_of(  # noqa: PLR0913 (a round's, which `train_privately` explains)
     model: nn.Module,
     step: PrivateStep,
     terms: TrainTerms,
@@ -54,7 +54,7 @@ def descent_of(
     randomness: Randomness,
     noise_threads: int,
 ) -> Iterator[Descent]:
-    """Yield the fastest way for where `step` has its sums."""
+    """Yield the fastest way down for where `step` has its sums; a `correction` is made on the processor."""
     if correction is None and stays_on_device(step, randomness):
         yield DeviceDescent(model, step, terms, divisor=divisor)
         return
@@ -70,7 +70,7 @@ class HostDescent:
     # A network's maps take some hundred times its input, and are faster in the processor's cache.
     numbers_at_once = 1 << 19
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (see `descent_of`)
         self,
         model: nn.Module,
         step: PrivateStep,

@@ -18,10 +18,10 @@ from fed_common.randomness import Randomness, SystemRandomness, grid_spacing
 
 
 def stays_on_device(step: PrivateStep, randomness: Randomness) -> TypeGuard[BookkeepingStep]:
-    """Tell whether the round can stay where the step computes.
+    """Tell whether steps can be taken where `step` has its sums.
 
-    Only the operating system's randomness is drawn on a device, no double of it. Float64 is a matter of CUDA
-    (and ROCm, of the same name), and what a method adds to the gradients is computed on the processor.
+    Only the operating system's randomness is drawn on a device, no double of it; and float64 is a matter of
+    CUDA (and of ROCm, which has the same name).
     """
     return (
         isinstance(step, BookkeepingStep)

@@ -20,7 +20,7 @@ from torch import nn
 from fed_client.algorithms.correction import correction_of
 from fed_client.algorithms.scaffold import Controls
 from fed_client.dataset import LabelledImages
-from fed_client.descent import descent_of
+from fed_client.descent import HostDescent, descent_of
 from fed_client.model_inputs import ModelInputs, inputs_for
 from fed_client.private_step import MakeStep, PatientBatch, private_step
 from fed_common.errors import FedError
@@ -93,7 +93,7 @@ def clip_update(delta_P: NDArray[np.float64], norm: float) -> NDArray[np.float64
 
 
 def physical_batches(
-    inputs: ModelInputs, picked: Sequence[Picked], *, numbers: int
+    inputs: ModelInputs, picked: Sequence[Picked], *, numbers: int = HostDescent.numbers_at_once
 ) -> Iterator[PatientBatch]:
     """Yield the picked images as batches of whole patients, of so many input numbers as memory holds."""
     most = max(1, min(_IMAGES_AT_ONCE, numbers // inputs.numbers) // inputs.views)

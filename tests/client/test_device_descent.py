@@ -13,7 +13,6 @@ from fed_client.descent import Descent, HostDescent
 from fed_client.device_descent import DeviceDescent, stays_on_device
 from fed_client.private_step import BookkeepingStep, PatientBatch
 from fed_common.errors import MalformedMessageError
-from fed_common.local_methods import Proximal
 from fed_common.models.seed_cnn import seed_cnn
 from fed_common.plans import DpTerms, TrainTerms
 from fed_common.randomness import SystemRandomness, grid_spacing
@@ -52,7 +51,13 @@ def test_without_noise_it_goes_where_the_processor_goes(monkeypatch: pytest.Monk
     model = seed_cnn(channels=1, size=32, classes=3)
     other = copy.deepcopy(model)
     host = HostDescent(
-        other, BookkeepingStep(other), TERMS, divisor=6.0, randomness=FakeRandomness(), over=map
+        other,
+        BookkeepingStep(other),
+        TERMS,
+        divisor=6.0,
+        correction=None,
+        randomness=FakeRandomness(),
+        over=map,
     )
 
     moved_P = down(device_descent_of(model))
@@ -83,13 +88,11 @@ def test_weights_that_overflow_stop_the_round() -> None:
 
 def test_only_what_a_device_can_do_exactly_stays_there() -> None:
     step = BookkeepingStep(seed_cnn(channels=1, size=32, classes=3))
-    assert not stays_on_device(step, TERMS, SystemRandomness())
+    assert not stays_on_device(step, SystemRandomness())
 
     step.device = torch.device("cuda")
-    assert stays_on_device(step, TERMS, SystemRandomness())
-    assert not stays_on_device(step, TERMS, FakeRandomness())
-    method = TrainTerms(dp=DP, learning_rate=1.0, momentum=0.0, update_clip=1.0, method=Proximal(mu=1.0))
-    assert not stays_on_device(step, method, SystemRandomness())
+    assert stays_on_device(step, SystemRandomness())
+    assert not stays_on_device(step, FakeRandomness())
 
     step.device = torch.device("mps")
-    assert not stays_on_device(step, TERMS, SystemRandomness())
+    assert not stays_on_device(step, SystemRandomness())

@@ -15,7 +15,6 @@ from torch import nn
 from torch.nn import functional
 
 from fed_client.dataset import LabelledImages
-from fed_client.descent import HostDescent
 from fed_client.model_inputs import ModelInputs
 from fed_client.private_step import BookkeepingStep, private_step
 from fed_client.training import Picked, TrainingStoppedError, clip_update, physical_batches, train_privately
@@ -30,7 +29,6 @@ from fed_common.views import views_of
 # Shape letters: N images, C channels, H rows, W columns, S patients, P parameters of the flattened model.
 
 NO_CLIP = 1e3
-NUMBERS = HostDescent.numbers_at_once
 LEARNING_RATE = 0.01
 
 
@@ -108,7 +106,7 @@ def sum_over(
     step = private_step(seed_cnn(classes=3 if images.labels_N.dim() == 2 else 2))
     sums = [
         step.clipped_sum(batch, clip_norm=clip_norm, class_weights=class_weights)
-        for batch in physical_batches(inputs, picked or patients_of(images), numbers=NUMBERS)
+        for batch in physical_batches(inputs, picked or patients_of(images))
     ]
     total_P: NDArray[np.float64] = np.sum(sums, axis=0)
     return total_P
@@ -242,7 +240,7 @@ def test_all_views_of_a_patients_images_count_as_one_patient(views: int) -> None
     step = private_step(seed_cnn())
 
     def total(inputs: ModelInputs, patients: list[Picked]) -> NDArray[np.float64]:
-        batches = physical_batches(inputs, patients, numbers=NUMBERS)
+        batches = physical_batches(inputs, patients)
         sum_P: NDArray[np.float64] = np.sum([step.clipped_sum(b, clip_norm=NO_CLIP) for b in batches], 0)
         return sum_P
 
@@ -289,7 +287,7 @@ def test_physical_batches_of_large_images_are_smaller() -> None:
         num_patients=20,
     )
 
-    batches = list(physical_batches(ModelInputs(images=images), patients_of(images), numbers=NUMBERS))
+    batches = list(physical_batches(ModelInputs(images=images), patients_of(images)))
 
     assert [batch.num_patients for batch in batches] == [8, 8, 4]
 

@@ -96,6 +96,6 @@ def _accelerator() -> Check:
         return Check(
             subject="GPU",
             status="ok",
-            found=f"{torch.cuda.get_device_name()}; training runs on the CPU today",
+            found=f"{torch.cuda.get_device_name()}; deep networks train there, small ones on the processor",
         )
     return Check(subject="GPU", status="ok", found="none; none is needed")
