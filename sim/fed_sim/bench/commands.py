@@ -26,6 +26,7 @@ from fed_sim.bench.ingest import Row, measure
 from fed_sim.bench.masking import BYTES_TARGET, CLIENT_TARGET_S, SERVER_TARGET_S
 from fed_sim.bench.masking import Row as MaskRow
 from fed_sim.bench.masking import measure as measure_masks
+from fed_sim.bench.simulate.command import simulate
 from fed_sim.bench.step import TARGETS, Measured
 from fed_sim.bench.step import measure as measure_steps
 from fed_sim.bench.utility_runs import run_benchmarks
@@ -37,6 +38,9 @@ app = typer.Typer(
 )
 
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the figures there, as JSON.")]
+
+
+app.command()(simulate)
 
 
 @app.callback()

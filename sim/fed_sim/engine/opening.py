@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -50,12 +50,17 @@ class OpenRun:
 
 @contextmanager
 def opened_run(
-    scenario: VirtualScenario, folder: Path, *, workers: int, randomness: Randomness | None = None
+    scenario: VirtualScenario,
+    folder: Path,
+    *,
+    workers: int,
+    images: SiteImages | None = None,
+    randomness: Randomness | None = None,
 ) -> Iterator[OpenRun]:
     """Hold the run in `folder`, begun if there is none; with 0 `workers`, this process trains.
 
-    `randomness` is the operating system's unless a test brings another. Workers are forked before anything
-    here starts a thread.
+    Images are drawn and `randomness` is the operating system's, unless a benchmark or a test brings others.
+    Workers are forked before anything here starts a thread.
 
     Raises:
         ConfigError: the folder holds the run of another scenario, or no noise is enough.
@@ -65,7 +70,7 @@ def opened_run(
     settle_in()
     virtual = scenario.virtual
     terms = _terms(scenario)
-    images = DrawnImages(sites=virtual.sites, images=virtual.images, seed=virtual.seed)
+    images = images or DrawnImages(sites=virtual.sites, images=virtual.images, seed=virtual.seed)
     with (
         _engine(
             partial(_training, scenario, terms, randomness or SystemRandomness()), images, virtual, workers
@@ -81,7 +86,7 @@ def opened_run(
             state_file=folder / "state",
             engine=engine,
             charge=_nothing if ledgers is None else ledgers.charge,
-            test_set=drawn_test_set(images=virtual.test_images, seed=virtual.seed),
+            test_set=cache(partial(drawn_test_set, images=virtual.test_images, seed=virtual.seed)),
         )
         yield OpenRun(run=run, state=state, ledgers=ledgers)
 

@@ -44,14 +44,14 @@ class RoundDone:
 
 @dataclass(frozen=True, kw_only=True)
 class VirtualRun:
-    """One run; `charge` does nothing where training isn't private."""
+    """One run; `charge` does nothing where training isn't private. `test_set` is asked for when it judges."""
 
     scenario: VirtualScenario
     spec: ModelSpec
     state_file: Path
     engine: Engine
     charge: Charge
-    test_set: TestSet
+    test_set: Callable[[], TestSet]
 
     def go_on(self, state: RunState, *, tell: Callable[[RoundDone], None]) -> RunState:
         """Do all rounds that are still to do after `state`; `tell` hears of each when it counts.
@@ -86,4 +86,4 @@ class VirtualRun:
     def _judge(self, state: RunState) -> TestFigures:
         model = build_model(self.spec)
         load_flat(model, state.weights.model_P)
-        return judge(model, self.test_set, positive=1)
+        return judge(model, self.test_set(), positive=1)
