@@ -15,10 +15,11 @@ from torch import nn
 
 from fed_client.algorithms.correction import Correction
 from fed_client.device_descent import DeviceDescent, stays_on_device
+from fed_client.noised_mean import noised_mean
 from fed_client.private_step import PatientBatch, PrivateStep
 from fed_common.layout import flatten, load_flat
 from fed_common.plans import TrainTerms
-from fed_common.randomness import Randomness, snap
+from fed_common.randomness import Randomness
 
 # What a step does to a parameter is done while it is in the processor's cache.
 _PARAMETERS_AT_ONCE = 1 << 15
@@ -112,20 +113,15 @@ class HostDescent:
         return self._weights_P
 
     def _move(self, block: slice, sum_P: NDArray[np.floating]) -> None:
-        change_P = self._noised(sum_P[block])
-        change_P /= self._divisor
+        std = self._terms.dp.noise_std
+        drawn_P = self._randomness.gaussian(sum_P[block].size, std=std)
+        change_P = noised_mean(sum_P[block], drawn_P, std=std, divisor=self._divisor)
         if self._correction is not None:
             change_P += self._correction(block, self._weights_P[block])
         if self._terms.momentum:  # otherwise the velocity takes no memory
             change_P += self._terms.momentum * self._velocity_P[block]
             self._velocity_P[block] = change_P
         self._weights_P[block] -= self._terms.learning_rate * change_P
-
-    def _noised(self, sum_P: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the sum with noise for one patient's share of it."""
-        std = self._terms.dp.noise_std
-        noised_P = sum_P + self._randomness.gaussian(sum_P.size, std=std)
-        return snap(noised_P, std=std, out=noised_P)
 
 
 def _added(parts: Iterator[NDArray[np.floating]], *, size: int) -> NDArray[np.floating]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fed_common.normal_kernel import sum_of_four_normals
 
 # Draws per block: their random words are small enough for the processor's cache.
-_BLOCK = 1 << 12
+_BLOCK = 1 << 13
 _ZEROS = memoryview(bytes(32 * _BLOCK))
 
 
@@ -69,19 +69,16 @@ class SystemRandomness:
         return np.argsort(_uniforms(count))[:most]
 
 
-def snap(
-    values: NDArray[np.float64], *, std: float, out: NDArray[np.float64] | None = None
-) -> NDArray[np.float64]:
+def snap(values: NDArray[np.float64], *, std: float) -> NDArray[np.float64]:
     """Return noised values rounded to a public grid about a millionth of the noise's `std` wide.
 
-    They are written to `out` if there is one. The last bits of `sum + noise` would tell about the sum; on
-    the grid every value is reachable from every sum.
+    The last bits of `sum + noise` would tell about the sum; on the grid every value is reachable from
+    every sum.
 
     Source: Mironov, "On Significance of the Least Significant Bits For Differential Privacy" (2012).
     """
     spacing = grid_spacing(std)
-    snapped = np.multiply(values, 1 / spacing, out=out)  # a power of two: nothing is rounded but below
-    np.rint(snapped, out=snapped)
+    snapped = np.rint(values * (1 / spacing))  # a power of two: nothing is rounded but here
     snapped *= spacing
     return snapped
 

@@ -13,6 +13,7 @@ book-keeping this is.
 # Shape letters: N images, K classes, S patients, P parameters of the flattened model.
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fed_client.private_step.layer_gradients import LayerGradients, is_supported, layer_gradients
+from fed_client.private_step.small_maps import convolved
 from fed_client.private_step.step import ROUNDING, PatientBatch, UnsupportedLayerError, by_number_of_images
 from fed_common.errors import PrivacyError
 from fed_common.objective import image_losses
@@ -44,6 +46,8 @@ class BookkeepingStep:
         self._places = _places(model)
         self._records: list[tuple[nn.Module, torch.Tensor, torch.Tensor]] = []
         for layer in self._places:
+            if type(layer) is nn.Conv2d:
+                layer.forward = partial(convolved, layer)  # type: ignore[method-assign]
             layer.register_forward_hook(self._record)
 
     def clipped_sum(

@@ -14,13 +14,13 @@ Networks with Differential Privacy" (2022), table 1, for the choice.
 # K inputs of one output, T positions (of all images of a patient), P parameters.
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Protocol
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from fed_client.private_step.layer_inputs import ConvolutionInputs, LayerInputs, LinearInputs
 from fed_client.private_step.standardised_weights import StandardisedWeights
 from fed_common.models.weight_standardisation import WeightStandardisedConvolution
 
@@ -83,7 +83,7 @@ def _of_convolution(
         len(outputs_NOHW), -1, layer.groups, layer.out_channels // layer.groups
     )
     yield _of_product(
-        partial(_unfolded, layer, inputs_NCHW, outputs_NOHW.shape[2:]),
+        ConvolutionInputs(layer=layer, inputs_NCHW=inputs_NCHW, size=outputs_NOHW.shape[2:]),
         outputs_NTGO.movedim(2, 1),
         num_patients,
         lambda sum_OK: sum_OK.view(len(sum_OK), height, width, -1).permute(0, 3, 1, 2),
@@ -93,27 +93,11 @@ def _of_convolution(
         yield SideBySide(outputs_NOHW.sum((2, 3)), num_patients)
 
 
-def _unfolded(layer: nn.Conv2d, inputs_NCHW: torch.Tensor, size: torch.Size) -> torch.Tensor:
-    """Return the inputs of each output (N, groups, T, K): kernel row, kernel column, channel.
-
-    Channels come last, so that whole runs of memory are copied, faster than `functional.unfold` does it.
-    """
-    (down, right), (below, beside) = layer.stride, layer.dilation
-    rows, columns = map(int, layer.padding)  # numbers, says is_supported
-    padded_NHWC = functional.pad(inputs_NCHW.movedim(1, 3), (0, 0, columns, columns, rows, rows)).contiguous()
-    image, row, column, _ = padded_NHWC.stride()
-    channels = layer.in_channels // layer.groups
-    return padded_NHWC.as_strided(
-        (len(inputs_NCHW), layer.groups, *size, *layer.kernel_size, channels),
-        (image, channels, row * down, column * right, row * below, column * beside, 1),
-    ).reshape(len(inputs_NCHW), layer.groups, size.numel(), -1)
-
-
 def _of_linear(
     layer: nn.Linear, inputs: torch.Tensor, outputs: torch.Tensor, num_patients: int
 ) -> Iterator[LayerGradients]:
     inputs_NTK, outputs_NTO = (some.reshape(len(some), -1, some.shape[-1]) for some in (inputs, outputs))
-    yield _of_product(lambda: inputs_NTK[:, None], outputs_NTO[:, None], num_patients, _as_it_is)
+    yield _of_product(LinearInputs(inputs_NTK=inputs_NTK), outputs_NTO[:, None], num_patients, _as_it_is)
     if layer.bias is not None:
         yield SideBySide(outputs_NTO.sum(1), num_patients)
 
@@ -132,16 +116,16 @@ def _of_norm(
 
 
 def _of_product(
-    inputs: Callable[[], torch.Tensor],
+    inputs: LayerInputs,
     outputs_NGTO: torch.Tensor,
     num_patients: int,
     in_order: InOrder,
     standardised: StandardisedWeights | None = None,
 ) -> LayerGradients:
-    """Return the gradients of weights (O, K) for each of G groups, from what `inputs` makes (N, G, T, K)."""
+    """Return the gradients of weights (O, K) for each of G groups, from its inputs."""
     inputs_SGTK, outputs_SGTO = (
         _by_patient(some_NGT, num_patients).movedim(1, 2).flatten(2, 3)
-        for some_NGT in (inputs(), outputs_NGTO)
+        for some_NGT in (inputs.unfolded(), outputs_NGTO)
     )
     groups, positions, width = inputs_SGTK.shape[1:]
     height = outputs_SGTO.shape[3]
@@ -179,7 +163,7 @@ class NormsOnly:
 
     def __init__(
         self,
-        inputs: Callable[[], torch.Tensor],
+        inputs: LayerInputs,
         inputs_STK: torch.Tensor,
         outputs_STO: torch.Tensor,
         in_order: InOrder,
@@ -203,7 +187,7 @@ class NormsOnly:
         """Return the sum over patients of their gradients times their factors."""
         weighted_STO = self._outputs_STO * factors_S[:, None, None]
         # The images of a patient are in a row, so that the rows are those of the outputs.
-        sum_OK = weighted_STO.flatten(0, 1).T @ self._inputs().flatten(0, 2)
+        sum_OK = self._inputs.sum_with(weighted_STO.flatten(0, 1))
         return self._in_order(self._standardised.behind(sum_OK) if self._standardised else sum_OK)
 
 

@@ -1,0 +1,73 @@
+"""What a layer multiplies with its weights at each position, unfolded only while it is needed."""
+
+# Shape letters: N images, C channels, H rows, W columns, G groups, T positions, P positions of all images,
+# O outputs, K inputs of one output.
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fed_client.private_step.small_maps import is_small, weight_sum
+
+
+class LayerInputs(Protocol):
+    """The inputs of one layer for a batch."""
+
+    def unfolded(self) -> torch.Tensor:
+        """Return the inputs of each output (N, G, T, K)."""
+        ...
+
+    def sum_with(self, outputs_PO: torch.Tensor) -> torch.Tensor:
+        """Return the gradient (O, K) of ungrouped weights for those at all images' positions in a row."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LinearInputs:
+    """Each position's own."""
+
+    inputs_NTK: torch.Tensor
+
+    def unfolded(self) -> torch.Tensor:
+        """Return them as they are."""
+        return self.inputs_NTK[:, None]
+
+    def sum_with(self, outputs_PO: torch.Tensor) -> torch.Tensor:
+        """Return one product."""
+        return outputs_PO.T @ self.inputs_NTK.flatten(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ConvolutionInputs:
+    """The pixels under the kernel: kernel row, kernel column, channel; `size` is that of the outputs' map."""
+
+    layer: nn.Conv2d
+    inputs_NCHW: torch.Tensor
+    size: torch.Size
+
+    def unfolded(self) -> torch.Tensor:
+        """Return a copy of the pixels for each output.
+
+        Channels come last, so that whole runs of memory are copied, faster than `functional.unfold` does it.
+        """
+        layer = self.layer
+        (down, right), (below, beside) = layer.stride, layer.dilation
+        rows, columns = map(int, layer.padding)  # numbers, says is_supported
+        around = (0, 0, columns, columns, rows, rows)
+        padded_NHWC = functional.pad(self.inputs_NCHW.movedim(1, 3), around).contiguous()
+        image, row, column, _ = padded_NHWC.stride()
+        channels = layer.in_channels // layer.groups
+        return padded_NHWC.as_strided(
+            (len(self.inputs_NCHW), layer.groups, *self.size, *layer.kernel_size, channels),
+            (image, channels, row * down, column * right, row * below, column * beside, 1),
+        ).reshape(len(self.inputs_NCHW), layer.groups, self.size.numel(), -1)
+
+    def sum_with(self, outputs_PO: torch.Tensor) -> torch.Tensor:
+        """Return one product, or one for each tap if the map is small."""
+        if is_small(self.layer, self.inputs_NCHW.shape[2:], self.size):
+            outputs_NHWO = outputs_PO.view(-1, *self.size, outputs_PO.shape[1])
+            return weight_sum(self.layer, self.inputs_NCHW, outputs_NHWO).flatten(1)
+        return outputs_PO.T @ self.unfolded().flatten(0, 2)

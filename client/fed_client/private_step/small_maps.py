@@ -1,0 +1,139 @@
+"""Convolutions on maps of few pixels, where most of a kernel lies beyond the edge.
+
+torch multiplies the zeros there as it does pixels, in the last stage of a ResNet-18 for 64 pixels five times
+in nine. Here each tap of the kernel is one product of the pixels that it meets.
+"""
+
+# Shape letters: N images, C channels, H x W pixels, O outputs, R x S taps of a kernel.
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+# With more of the taps on pixels, or on a larger map, torch's own way is faster.
+_MOST_ON_PIXELS = 0.7
+_MOST_OUTPUTS = 9
+
+Part = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tap:
+    """One weight of a kernel, and the parts (N, H, W) of outputs and inputs that it connects."""
+
+    row: int
+    column: int
+    outputs: Part
+    inputs: Part
+
+
+def taps_of(layer: nn.Conv2d, inputs: torch.Size, outputs: torch.Size) -> list[Tap]:
+    """Return the taps of a convolution between maps (H, W) of these sizes; some may connect nothing."""
+    rows, columns = (
+        [_connected(layer, axis, tap, inputs[axis], outputs[axis]) for tap in range(layer.kernel_size[axis])]
+        for axis in (0, 1)
+    )
+    everybody = slice(None)
+    return [
+        Tap(
+            row=row,
+            column=column,
+            outputs=(everybody, rows[row][0], columns[column][0]),
+            inputs=(everybody, rows[row][1], columns[column][1]),
+        )
+        for row, column in itertools.product(range(len(rows)), range(len(columns)))
+    ]
+
+
+def is_small(layer: nn.Conv2d, inputs: torch.Size, outputs: torch.Size) -> bool:
+    """Tell whether taps one by one are faster: on a CPU, without groups, and if many would meet no pixel."""
+    if layer.groups != 1 or layer.weight.device.type != "cpu":
+        return False
+    on_pixels = 0
+    for tap in taps_of(layer, inputs, outputs):
+        _, rows, columns = tap.outputs
+        on_pixels += (rows.stop - rows.start) * (columns.stop - columns.start)
+    return on_pixels <= _MOST_ON_PIXELS * outputs.numel() * layer.weight[0, 0].numel()
+
+
+def convolved(layer: nn.Conv2d, inputs_NCHW: torch.Tensor) -> torch.Tensor:
+    """Return what `layer` gives, whose parameters need no gradient, tap by tap if that is faster."""
+    inputs, outputs = inputs_NCHW.shape[2:], _output_size(layer, inputs_NCHW.shape[2:])
+    if outputs.numel() > _MOST_OUTPUTS or not is_small(layer, inputs, outputs):
+        return nn.Conv2d.forward(layer, inputs_NCHW)
+    outputs_NOHW: torch.Tensor = _ByTaps.apply(inputs_NCHW, layer, outputs)  # type: ignore[no-untyped-call]
+    return outputs_NOHW if layer.bias is None else outputs_NOHW + layer.bias[:, None, None]
+
+
+def weight_sum(layer: nn.Conv2d, inputs_NCHW: torch.Tensor, outputs_NHWO: torch.Tensor) -> torch.Tensor:
+    """Return the gradient (O, R, S, C) of the weights for gradients at the outputs."""
+    inputs_NHWC = inputs_NCHW.movedim(1, 3)
+    sum_ORSC = inputs_NCHW.new_empty(layer.out_channels, *layer.kernel_size, layer.in_channels)
+    for tap in taps_of(layer, inputs_NHWC.shape[1:3], outputs_NHWO.shape[1:3]):
+        torch.mm(
+            outputs_NHWO[tap.outputs].flatten(0, 2).T,
+            inputs_NHWC[tap.inputs].flatten(0, 2),
+            out=sum_ORSC[:, tap.row, tap.column],
+        )
+    return sum_ORSC
+
+
+class _ByTaps(torch.autograd.Function):
+    """The map's way there and back."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs_NCHW: torch.Tensor, layer: nn.Conv2d, size: torch.Size) -> torch.Tensor:  # noqa: ANN401
+        """Return the outputs (N, O, H, W), channels last."""
+        ctx.taps = taps_of(layer, inputs_NCHW.shape[2:], size)
+        ctx.weight_RSOC, ctx.size = layer.weight.permute(2, 3, 0, 1), inputs_NCHW.shape[2:]
+        inputs_NHWC = inputs_NCHW.movedim(1, 3)
+        outputs_NHWO = inputs_NCHW.new_zeros(len(inputs_NCHW), *size, layer.out_channels)
+        for tap in ctx.taps:
+            outputs_NHWO[tap.outputs] += _product(
+                inputs_NHWC[tap.inputs], ctx.weight_RSOC[tap.row, tap.column].T
+            )
+        return outputs_NHWO.movedim(3, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # noqa: ANN401
+        """Return the gradient at the inputs."""
+        outputs_NHWO = gradients[0].movedim(1, 3)
+        inputs_NHWC = outputs_NHWO.new_zeros(len(outputs_NHWO), *ctx.size, ctx.weight_RSOC.shape[3])
+        for tap in ctx.taps:
+            inputs_NHWC[tap.inputs] += _product(
+                outputs_NHWO[tap.outputs], ctx.weight_RSOC[tap.row, tap.column]
+            )
+        return inputs_NHWC.movedim(3, 1), None, None
+
+
+def _product(map_NHWK: torch.Tensor, weight_KL: torch.Tensor) -> torch.Tensor:
+    """Return a map (N, H, W, L); torch makes many small products of such maps if it is left to choose."""
+    return (map_NHWK.flatten(0, 2) @ weight_KL).view(*map_NHWK.shape[:3], weight_KL.shape[1])
+
+
+def _output_size(layer: nn.Conv2d, inputs: torch.Size) -> torch.Size:
+    """Return the size of the map that the layer makes, as torch's documentation of Conv2d gives it."""
+    return torch.Size(
+        (
+            inputs[axis]
+            + 2 * int(layer.padding[axis])
+            - layer.dilation[axis] * (layer.kernel_size[axis] - 1)
+            - 1
+        )
+        // layer.stride[axis]
+        + 1
+        for axis in (0, 1)
+    )
+
+
+def _connected(layer: nn.Conv2d, axis: int, tap: int, inputs: int, outputs: int) -> tuple[slice, slice]:
+    """Return which outputs along an axis a tap makes of which inputs."""
+    stride = layer.stride[axis]
+    first = tap * layer.dilation[axis] - int(layer.padding[axis])  # the input of output 0
+    low = max(0, -(first // stride))
+    high = max(low, min(outputs, (inputs - 1 - first) // stride + 1))
+    start = low * stride + first
+    return slice(low, high), slice(start, start + (high - low) * stride, stride)
