@@ -85,6 +85,7 @@ class HostDescent:
         self._model, self._step, self._terms = model, step, terms
         self._divisor, self._correction = divisor, correction
         self._randomness, self._over = randomness, over
+        self._steps_taken = 0
         self._start_P = flatten(model)
         self._weights_P = self._start_P.astype(np.float64)
         self._velocity_P = np.zeros(self._weights_P.size)  # `zeros_like` would write to its memory
@@ -105,6 +106,7 @@ class HostDescent:
             ),
             maxlen=0,  # waits for all, and keeps nothing
         )
+        self._steps_taken += 1
         load_flat(self._model, self._weights_P)
 
     def moved(self) -> NDArray[np.float64]:
@@ -117,7 +119,7 @@ class HostDescent:
         drawn_P = self._randomness.gaussian(sum_P[block].size, std=std)
         change_P = noised_mean(sum_P[block], drawn_P, std=std, divisor=self._divisor)
         if self._correction is not None:
-            change_P += self._correction(block, self._weights_P[block])
+            change_P = self._correction(self._steps_taken, block, change_P, self._weights_P[block])
         if self._terms.momentum:  # otherwise the velocity takes no memory
             change_P += self._terms.momentum * self._velocity_P[block]
             self._velocity_P[block] = change_P

@@ -44,7 +44,7 @@ class Admission:
     """What a site will do about a plan: its terms, or stricter ones of its own, and what they spend."""
 
     terms: Terms
-    spend: Spend
+    spends: tuple[Spend, ...]
     tightened: Tightened | None
 
 
@@ -142,7 +142,7 @@ class SitePolicy:
             raise PolicyRefusal("statistics-not-allowed", "this site releases no statistics")
         beyond = self._beyond(plan.terms)
         if not beyond:
-            return Admission(terms=plan.terms, spend=_spend(plan.terms), tightened=None)
+            return Admission(terms=plan.terms, spends=_spends(plan.terms), tightened=None)
         if self.beyond_limits == "refuse":
             raise beyond[0]
         stricter = self._tightened(plan.terms)
@@ -152,20 +152,24 @@ class SitePolicy:
         if isinstance(stricter, TrainTerms) and not stricter.dp.sampling_rate * patients >= 1:
             raise PolicyRefusal("sampling-above-ceiling", "a step at the site's own rate would see nobody")
         tightened = Tightened(terms=stricter, codes=tuple(refusal.code for refusal in beyond))
-        return Admission(terms=stricter, spend=_spend(stricter), tightened=tightened)
+        return Admission(terms=stricter, spends=_spends(stricter), tightened=tightened)
 
     def _beyond(self, terms: Terms) -> list[PolicyRefusal]:
         """Return a refusal for each limit that the terms exceed."""
         match terms:
-            case TrainTerms(dp=dp):
-                limits = self._training_limits(dp)
-            case EvaluationTerms(noise_multiplier=noise):
-                limits = (_noise_limit("evaluation noise", noise, self.min_evaluation_noise),)
+            case TrainTerms():
+                limits = self._training_limits(terms)
+            case EvaluationTerms(noise_multiplier=noise, fine_tuning=fine_tuning):
+                limits = (
+                    _noise_limit("evaluation noise", noise, self.min_evaluation_noise),
+                    *(self._training_limits(fine_tuning) if fine_tuning else ()),
+                )
             case StatisticsTerms(noise_multiplier=noise):
                 limits = (_noise_limit("statistics noise", noise, self.min_statistics_noise),)
         return [PolicyRefusal(code, detail) for holds, code, detail in limits if not holds]
 
-    def _training_limits(self, dp: DpTerms) -> tuple[_Limit, ...]:
+    def _training_limits(self, terms: TrainTerms) -> tuple[_Limit, ...]:
+        dp = terms.dp
         return (
             _noise_limit("noise multiplier", dp.noise_multiplier, self.min_noise_multiplier),
             (
@@ -179,9 +183,9 @@ class SitePolicy:
                 f"sampling rate {dp.sampling_rate:g} > {self.max_sampling_rate:g}",
             ),
             (
-                dp.steps <= self.max_steps_per_round,
+                terms.private_steps <= self.max_steps_per_round,
                 "steps-above-ceiling",
-                f"{dp.steps} steps > {self.max_steps_per_round}",
+                f"{terms.private_steps} steps > {self.max_steps_per_round}",
             ),
             (
                 dp.max_images_per_patient <= self.max_images_per_patient,
@@ -193,29 +197,37 @@ class SitePolicy:
     def _tightened(self, terms: Terms) -> Terms:
         """Return the terms at this site's limits wherever they are beyond them."""
         match terms:
-            case TrainTerms(dp=dp):
-                stricter = DpTerms(
-                    noise_multiplier=max(dp.noise_multiplier, self.min_noise_multiplier),
-                    clip_norm=min(dp.clip_norm, self.max_clip_norm),
-                    sampling_rate=min(dp.sampling_rate, self.max_sampling_rate),
-                    steps=min(dp.steps, self.max_steps_per_round),
-                    max_images_per_patient=min(dp.max_images_per_patient, self.max_images_per_patient),
+            case TrainTerms():
+                return self._tightened_training(terms)
+            case EvaluationTerms(fine_tuning=fine_tuning):
+                return replace(
+                    terms,
+                    noise_multiplier=max(terms.noise_multiplier, self.min_evaluation_noise),
+                    fine_tuning=self._tightened_training(fine_tuning) if fine_tuning else None,
                 )
-                return replace(terms, dp=stricter)
-            case EvaluationTerms():
-                return replace(terms, noise_multiplier=max(terms.noise_multiplier, self.min_evaluation_noise))
             case StatisticsTerms():
                 return replace(terms, noise_multiplier=max(terms.noise_multiplier, self.min_statistics_noise))
 
+    def _tightened_training(self, terms: TrainTerms) -> TrainTerms:
+        dp = terms.dp
+        stricter = DpTerms(
+            noise_multiplier=max(dp.noise_multiplier, self.min_noise_multiplier),
+            clip_norm=min(dp.clip_norm, self.max_clip_norm),
+            sampling_rate=min(dp.sampling_rate, self.max_sampling_rate),
+            steps=min(dp.steps, self.max_steps_per_round),
+            max_images_per_patient=min(dp.max_images_per_patient, self.max_images_per_patient),
+        )
+        return replace(terms, dp=stricter)
+
     def check_budget(
-        self, spent: Sequence[Spend], asked: Spend, accountants: Sequence[Accountant], *, unit: Unit
+        self, spent: Sequence[Spend], asked: Sequence[Spend], accountants: Sequence[Accountant], *, unit: Unit
     ) -> None:
         """Return only if the budget of a `unit` still affords `asked`; the exact boundary is allowed.
 
         Raises:
             PolicyRefusal: it doesn't.
         """
-        after = charged_epsilon([*spent, asked], self.delta, accountants)
+        after = charged_epsilon([*spent, *asked], self.delta, accountants)
         if not after <= self.epsilon:
             raise PolicyRefusal(
                 "budget-exhausted",
@@ -227,10 +239,19 @@ def _noise_limit(what: str, noise: float, floor: float) -> _Limit:
     return noise >= floor, "noise-below-floor", f"{what} {noise:g} < {floor:g}"
 
 
-def _spend(terms: Terms) -> Spend:
+def _spends(terms: Terms) -> tuple[Spend, ...]:
     """Return what the terms spend; one patient changes released counts by 1 at most."""
     match terms:
-        case TrainTerms(dp=dp):
-            return Spend(noise_multiplier=dp.noise_multiplier, sampling_rate=dp.sampling_rate, steps=dp.steps)
+        case TrainTerms():
+            return (_steps_of(terms),)
+        case EvaluationTerms(noise_multiplier=noise, fine_tuning=TrainTerms() as fine_tuning):
+            return (_steps_of(fine_tuning), Spend(noise_multiplier=noise, sampling_rate=1.0, steps=1))
         case EvaluationTerms(noise_multiplier=noise) | StatisticsTerms(noise_multiplier=noise):
-            return Spend(noise_multiplier=noise, sampling_rate=1.0, steps=1)
+            return (Spend(noise_multiplier=noise, sampling_rate=1.0, steps=1),)
+
+
+def _steps_of(terms: TrainTerms) -> Spend:
+    dp = terms.dp
+    return Spend(
+        noise_multiplier=dp.noise_multiplier, sampling_rate=dp.sampling_rate, steps=terms.private_steps
+    )

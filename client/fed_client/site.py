@@ -22,12 +22,14 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fed_client.algorithms.correction import Correction
 from fed_client.algorithms.kept_vectors import KeptVectors
-from fed_client.algorithms.scaffold import Controls, ControlStore
+from fed_client.algorithms.scaffold import ControlStore
 from fed_client.answers import AnswerStore
 from fed_client.cosigning import Cosigner
 from fed_client.countersignature import Countersignature
@@ -35,6 +37,8 @@ from fed_client.dataset import SiteDataset
 from fed_client.evaluation import release_counts
 from fed_client.masking.admission import minimum_sum, refuse_masking
 from fed_client.masking.sessions import MaskedSessions
+from fed_client.personal.rounds import Weights
+from fed_client.personal.store import PersonalStore
 from fed_client.plan_memory import PlanMemory
 from fed_client.policy import Admission, PolicyRefusal, SitePolicy
 from fed_client.privacy_statement import state_privacy
@@ -111,6 +115,7 @@ class Site:
         self._controls = ControlStore(
             site=self.identity.name, kept=KeptVectors(self.answers.folder / "controls")
         )
+        self._personal = PersonalStore(self.answers.folder / "personal")
         self._cosigner = Cosigner(
             site=self.identity.name,
             key=self.identity.key,
@@ -196,12 +201,23 @@ class Site:
         admission = self._admit(plan, own)
         vector_P, *beside = received_vectors(plan, parameters, num_parameters=self._num_parameters)
         controls = self._controls.begin(plan, beside)
-        self._charge(plan, admission.spend)
+        personal = self._personal.begin(plan, self._model, size=self._num_parameters)
+        self._charge(plan, admission.spends)
+        train = partial(self._train, patients_public=own.patients)
         load_flat(self._model, vector_P)
         match admission.terms:
             case TrainTerms() as terms:
-                values = self._train(terms, own, controls)
+                trained = personal.train(vector_P, terms, train, controls.correction if controls else None)
+                if trained.own_P is not None:
+                    self._personal.keep(plan, trained.own_P)
+                values = clip_update(trained.shared_P, terms.update_clip)
             case EvaluationTerms() as terms:
+                measured_P = personal.measured(vector_P)
+                if terms.fine_tuning is not None:
+                    measured_P = measured_P + train(measured_P, terms.fine_tuning, None)
+                if terms.fine_tuning is not None or terms.personal is not None:
+                    self._personal.publish(plan, measured_P, self._model_spec)
+                load_flat(self._model, measured_P)
                 counts = release_counts(
                     self._model,
                     self.dataset.validation,
@@ -262,28 +278,31 @@ class Site:
         match terms:
             case TrainTerms(class_weights=weights):
                 return len(weights) in (0, num_classes)
-            case EvaluationTerms():
-                return True
+            case EvaluationTerms(fine_tuning=fine_tuning):
+                return fine_tuning is None or len(fine_tuning.class_weights) in (0, num_classes)
             case StatisticsTerms(classes=classes, several_labels=several_labels):
                 return (classes, several_labels) == (num_classes, self.task.multi_label)
 
-    def _charge(self, plan: RoundPlan, spend: Spend) -> None:
-        self.policy.check_budget(self.ledger.spends, spend, self.accountants, unit=self.ledger.unit)
-        self.ledger.charge(plan.run, plan.round, plan.phase, spend)
+    def _charge(self, plan: RoundPlan, spends: Sequence[Spend]) -> None:
+        self.policy.check_budget(self.ledger.spends, spends, self.accountants, unit=self.ledger.unit)
+        for spend in spends:
+            self.ledger.charge(plan.run, plan.round, plan.phase, spend)
 
-    def _train(self, terms: TrainTerms, own: SiteTerms, controls: Controls | None) -> NDArray[np.float64]:
-        delta_P = train_privately(
+    def _train(
+        self, weights_P: Weights, terms: TrainTerms, correction: Correction | None, *, patients_public: int
+    ) -> NDArray[np.float64]:
+        load_flat(self._model, weights_P)
+        return train_privately(
             self._model,
             self.dataset.train,
             terms,
-            patients_public=own.patients,
+            patients_public=patients_public,
             randomness=self.randomness,
             stop=self._stopping.is_set,
             make_step=self.make_step,
             noise_threads=self.noise_threads,
-            controls=controls,
+            correction=correction,
         )
-        return clip_update(delta_P, terms.update_clip)
 
     def _seal(
         self,

@@ -17,8 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fed_client.algorithms.correction import correction_of
-from fed_client.algorithms.scaffold import Controls
+from fed_client.algorithms.correction import Correction, correction_of
 from fed_client.dataset import LabelledImages
 from fed_client.descent import HostDescent, descent_of
 from fed_client.model_inputs import ModelInputs, inputs_for
@@ -51,14 +50,14 @@ def train_privately(  # noqa: PLR0913 (four of them are seams, for tests, the au
     stop: Callable[[], bool],
     make_step: MakeStep = private_step,
     noise_threads: int = 1,
-    controls: Controls | None = None,
+    correction: Correction | None = None,
 ) -> NDArray[np.float64]:
     """Return how far one round moves the flat parameters; `model` itself is left as it was.
 
     `patients_public` is the size class of the enrolment, never the number of patients in `images`
-    (privacy rule 2). The momentum starts at zero, so that a round depends on nothing but its plan and, with
-    SCAFFOLD, the `controls`. Several `noise_threads` draw from `randomness` at once, which only the operating
-    system's allows.
+    (privacy rule 2). The momentum starts at zero, so that a round depends on nothing but its plan and the
+    `correction`, which is that of the terms' method unless another is given. Several `noise_threads` draw
+    from `randomness` at once, which only the operating system's allows.
 
     Raises:
         TrainingStoppedError: `stop()` was true before a step.
@@ -74,7 +73,7 @@ def train_privately(  # noqa: PLR0913 (four of them are seams, for tests, the au
         step,
         terms,
         divisor=divisor,
-        correction=correction_of(terms.method, flatten(local), controls),
+        correction=correction or correction_of(terms.method, flatten(local)),
         randomness=randomness,
         noise_threads=noise_threads,
     ) as descent:

@@ -10,6 +10,7 @@ from typing import Literal
 from fed_common.errors import ConfigError
 from fed_common.local_methods import ControlVariates, LocalMethod
 from fed_common.names import SiteName, site_name
+from fed_common.personal_methods import PersonalMethod
 
 Phase = Literal["statistics", "train", "evaluate"]
 
@@ -87,7 +88,8 @@ class TrainTerms:
     """One round of local training: private steps of SGD, then a clip of the whole update.
 
     `class_weights` are public factors of the images' losses, one per class; none means 1 each. Each image is
-    seen in `views` ways (`fed_common.views`), which count as one. A `method` changes the local steps.
+    seen in `views` ways (`fed_common.views`), which count as one. A `method` changes the local steps, and
+    what is `personal` may take more of them.
     """
 
     phase: Literal["train"] = "train"
@@ -99,6 +101,7 @@ class TrainTerms:
     class_weights: tuple[float, ...] = ()
     views: int = 1
     method: LocalMethod | None = None
+    personal: PersonalMethod | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.learning_rate < float("inf"):
@@ -111,6 +114,11 @@ class TrainTerms:
             raise ConfigError(f"class_weights must be in [0.01, 100], got {self.class_weights}")
         if not 1 <= self.views <= MAX_VIEWS:
             raise ConfigError(f"views must be in [1, {MAX_VIEWS}], got {self.views}")
+
+    @property
+    def private_steps(self) -> int:
+        """Return how many private steps a site takes in the round, those of its personal model included."""
+        return self.dp.steps + (self.personal.extra_steps(self.dp.steps) if self.personal else 0)
 
     @property
     def path(self) -> float:
@@ -127,18 +135,23 @@ class TrainTerms:
 class EvaluationTerms:
     """One release of a noised score histogram over a site's validation patients.
 
-    A patient adds 1 to one bin, so `noise_multiplier` is the noise's standard deviation in patients.
+    A patient adds 1 to one bin, so `noise_multiplier` is the noise's standard deviation in patients. What is
+    measured is the site's `personal` model, if it has one, or what `fine_tuning` makes of the shared one.
     """
 
     phase: Literal["evaluate"] = "evaluate"
     noise_multiplier: float
     bins: int
     normalisation: Normalisation = Normalisation()
+    personal: PersonalMethod | None = None
+    fine_tuning: TrainTerms | None = None
 
     def __post_init__(self) -> None:
         _refuse_noise_beyond_bounds(self.noise_multiplier)
         if not 2 <= self.bins <= 1000:
             raise ConfigError(f"bins must be in [2, 1000], got {self.bins}")
+        if self.fine_tuning is not None and (self.fine_tuning.method or self.fine_tuning.personal):
+            raise ConfigError("fine-tuning is plain private SGD")
 
 
 @dataclass(frozen=True, kw_only=True)

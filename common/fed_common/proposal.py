@@ -23,6 +23,7 @@ from fed_common.accounting import (
 )
 from fed_common.config import ConfigTable, load_config
 from fed_common.errors import ConfigError
+from fed_common.personal import PersonalChoice, PersonalTable
 
 # What sites ask of counts at least, unless their policies say otherwise.
 _USUAL_FLOOR = 1.0
@@ -82,6 +83,7 @@ class Proposal:
     privacy: PrivacyTable
     evaluation: EvaluationTable
     statistics: StatisticsTable | None = None
+    personal: PersonalTable | None = None
 
     def evaluates_after(self, round_number: int) -> bool:
         """Tell whether the sites measure the model of this round; the last one always is."""
@@ -106,11 +108,14 @@ class Proposal:
         return sum(self.evaluates_after(number) for number in range(1, self.schedule.rounds + 1))
 
     def training(self, noise_multiplier: float, *, rounds: int | None = None) -> Spend:
-        """Return the training of all rounds, or of so many, with this noise."""
+        """Return the training of all rounds, or of so many, with this noise; personal models' is included."""
+        steps = self.schedule.steps_per_round
+        if self.personal is not None:
+            steps += self.personal.extra_steps(steps)
         return Spend(
             noise_multiplier=noise_multiplier,
             sampling_rate=self.privacy.sampling_rate,
-            steps=self.schedule.steps_per_round * (rounds or self.schedule.rounds),
+            steps=steps * (rounds or self.schedule.rounds),
         )
 
     def evaluations(self) -> Spend:
@@ -123,13 +128,23 @@ class Proposal:
             return None
         return Spend(noise_multiplier=self.statistics.noise_multiplier, sampling_rate=1.0, steps=1)
 
+    def fine_tuning(self, noise_multiplier: float) -> Spend | None:
+        """Return the training of the finished model at each site, None if none is asked for."""
+        if self.personal is None or not self.personal.last_steps:
+            return None
+        return Spend(
+            noise_multiplier=noise_multiplier,
+            sampling_rate=self.privacy.sampling_rate,
+            steps=self.personal.last_steps,
+        )
+
     def spends(self, noise_multiplier: float) -> tuple[Spend, ...]:
         """Return everything that the run releases with this training noise."""
-        gathering = self.gathering()
+        others = (self.gathering(), self.fine_tuning(noise_multiplier))
         return (
             self.training(noise_multiplier),
             self.evaluations(),
-            *([gathering] if gathering is not None else []),
+            *(spend for spend in others if spend is not None),
         )
 
     def epsilon(
@@ -170,6 +185,7 @@ class _ProposalFile(ConfigTable, extra="ignore"):
     privacy: PrivacyTable
     evaluation: EvaluationTable = EvaluationTable()
     statistics: StatisticsTable | None = None
+    personal: PersonalChoice | None = None
     sites: tuple[_ProposedSite, ...] = ()
 
 
@@ -187,5 +203,6 @@ def load_proposal(path: Path) -> tuple[Proposal, Mapping[str, int]]:
         privacy=file.privacy,
         evaluation=file.evaluation,
         statistics=file.statistics,
+        personal=file.personal,
     )
     return proposal, {site.name: site.patients for site in file.sites}

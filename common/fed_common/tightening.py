@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from fed_common.plans import DpTerms, Terms, TrainTerms
+from fed_common.plans import DpTerms, EvaluationTerms, Terms, TrainTerms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +19,16 @@ def is_as_strict(terms: Terms, asked: Terms) -> bool:
         return replace(terms, dp=asked.dp) == asked and _is_as_strict(terms.dp, asked.dp)
     if isinstance(terms, TrainTerms) or isinstance(asked, TrainTerms) or type(terms) is not type(asked):
         return False
-    same = replace(terms, noise_multiplier=asked.noise_multiplier) == asked
-    return same and terms.noise_multiplier >= asked.noise_multiplier
+    if not terms.noise_multiplier >= asked.noise_multiplier:
+        return False
+    if isinstance(terms, EvaluationTerms) and terms.fine_tuning is not None:
+        # of the same kind, as was just seen
+        if not (isinstance(asked, EvaluationTerms) and asked.fine_tuning is not None):
+            return False
+        if not is_as_strict(terms.fine_tuning, asked.fine_tuning):
+            return False
+        terms = replace(terms, fine_tuning=asked.fine_tuning)
+    return replace(terms, noise_multiplier=asked.noise_multiplier) == asked
 
 
 def _is_as_strict(dp: DpTerms, asked: DpTerms) -> bool:

@@ -11,6 +11,7 @@ from fed_common.audit_log.log import AuditLog
 from fed_common.config import ConfigTable, load_config
 from fed_common.errors import ConfigError
 from fed_common.names import SiteName, run_id, site_name
+from fed_common.personal import PersonalChoice
 from fed_common.plans import SiteTerms
 from fed_common.proposal import EvaluationTable, PrivacyTable, StatisticsTable
 from fed_common.reference import References, load_references
@@ -61,6 +62,7 @@ class _FederationFile(ConfigTable):
     aggregation: AggregationTable = AggregationTable()
     statistics: StatisticsTable | None = None
     algorithm: AlgorithmTable = FedAvg()
+    personal: PersonalChoice | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +184,7 @@ def load_federation_config(path: Path) -> FederationConfig:
         aggregation=file.aggregation,
         statistics=file.statistics,
         algorithm=file.algorithm,
+        personal=file.personal,
         quorum=file.quorum,
     )
     test_set, references = file.federation.test_set, file.federation.references

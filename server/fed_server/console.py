@@ -233,6 +233,8 @@ def _header(event: RunStarted) -> str:
         f"noise {event.terms.dp.noise_multiplier:.3f}  "
         f"epsilon at most {event.epsilon:g} at delta {event.delta:g} per patient"
         f"{'  masked sums' if event.masked else ''}"
+        f"{f'  {event.algorithm}' if event.algorithm != 'fedavg' else ''}"
+        f"{f'  personal by {event.personal}' if event.personal else ''}"
     )
 
 

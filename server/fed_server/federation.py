@@ -160,6 +160,8 @@ class Federation:
             delta=settings.privacy.delta,
             masked=settings.masked,
             alone=settings.claim_alone(),
+            algorithm=settings.algorithm.name,
+            personal=settings.personal.method if settings.personal else "",
         )
         begun = self._publisher.beginning
         first_P = begun.parameters_P
@@ -274,7 +276,7 @@ class Federation:
     def _evaluate(
         self, number: int, current: Checkpoint, candidate_P: NDArray[np.float32]
     ) -> RoundOutcome[Mapping[SiteName, EvaluationCounts]]:
-        terms = replace(self.settings.evaluation_terms(), normalisation=current.manifest.terms.normalisation)
+        terms = self.settings.evaluation_terms(number, current.manifest.terms)
         parameters = parameter_bytes(candidate_P)
         plan = self._planner.plan(number, current.manifest.sites, terms, parameters)
         if self.coordinator.log.asked_otherwise(plan):

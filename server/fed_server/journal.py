@@ -30,7 +30,8 @@ from fed_common.vote import Rollback
 class RunStarted:
     """A new run with all that decides what it computes.
 
-    `alone` is the claim against the coordinator alone, where masks allow one (`fed_common.adversaries`).
+    `alone` is the claim against the coordinator alone, where masks allow one (`fed_common.adversaries`);
+    `personal` is the method by which each site has a model of its own, if any.
     """
 
     run: RunId
@@ -46,6 +47,8 @@ class RunStarted:
     delta: float
     masked: bool = False
     alone: Claim | None = None
+    algorithm: str = "fedavg"
+    personal: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

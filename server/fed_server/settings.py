@@ -1,6 +1,6 @@
 """What a run is made of: the tables that federation.toml and scenario.toml share, and what they amount to."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -13,6 +13,7 @@ from fed_common.errors import ConfigError
 from fed_common.masking.terms import MIN_MEMBERS, fewest_summed
 from fed_common.models import ModelSpec, spec_for
 from fed_common.names import Digest
+from fed_common.personal import PersonalTable, Surroundings
 from fed_common.plans import MAX_VIEWS, DpTerms, EvaluationTerms, SiteTerms, StatisticsTerms, TrainTerms
 from fed_common.proposal import (
     EvaluationTable,
@@ -124,6 +125,7 @@ class RunSettings:
     aggregation: AggregationTable = field(default_factory=AggregationTable)
     statistics: StatisticsTable | None = None
     algorithm: Algorithm = field(default_factory=FedAvg)
+    personal: PersonalTable | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.quorum.sites <= len(self.cohort):
@@ -141,6 +143,8 @@ class RunSettings:
                 vote=self.aggregation.vote,
             )
         )
+        if self.personal is not None:
+            self.personal.refuse_contradictions(self._surroundings)
         if self.aggregation.vote and self.proposal.num_evaluations < 2:
             raise ConfigError(
                 "aggregation.vote compares evaluations, and needs two of them: evaluation.every must be "
@@ -152,13 +156,28 @@ class RunSettings:
         """Tell whether updates are masked."""
         return self.aggregation.masks(len(self.cohort))
 
+    @property
+    def _surroundings(self) -> Surroundings:
+        training = self.training
+        return Surroundings(
+            model=self.model,
+            steps_per_round=training.steps_per_round,
+            learning_rate=training.learning_rate,
+            momentum=training.momentum,
+            averaged=training.averaging != "none",
+            vote=self.aggregation.vote,
+            algorithm=self.algorithm.name,
+        )
+
     def claim_alone(self) -> Claim | None:
         """Return the claim against the coordinator alone, None where it is no other than that against all.
+
+        What is personal is in no sum: the counts that measure it tell of steps with one site's noise.
 
         Raises:
             ConfigError: no noise keeps the run within its epsilon.
         """
-        if not self.masked:
+        if not self.masked or self.personal is not None:
             return None
         proposal = self.proposal
         training, *counts = proposal.spends(proposal.noise_multiplier())
@@ -187,6 +206,8 @@ class RunSettings:
             tables.append(self.statistics)
         if self.algorithm != FedAvg():
             tables.append(self.algorithm)
+        if self.personal is not None:
+            tables.append(self.personal)
         facts = _SettingsFacts(
             task=self.task.digest,
             model=self.model.fingerprint,
@@ -203,6 +224,7 @@ class RunSettings:
             privacy=self.privacy,
             evaluation=self.evaluation,
             statistics=self.statistics,
+            personal=self.personal,
         )
 
     def statistics_terms(self) -> StatisticsTerms | None:
@@ -216,9 +238,19 @@ class RunSettings:
             bins=self.statistics.bins,
         )
 
-    def evaluation_terms(self) -> EvaluationTerms:
-        """Return what one evaluation asks of a site."""
-        return EvaluationTerms(noise_multiplier=self.proposal.evaluation_noise, bins=self.evaluation.bins)
+    def evaluation_terms(self, number: int, terms: TrainTerms) -> EvaluationTerms:
+        """Return what the evaluation after round `number` asks of a site that trains by `terms`."""
+        last_steps = self.personal.last_steps if self.personal and number == self.training.rounds else 0
+        fine_tuning = (
+            replace(terms, dp=replace(terms.dp, steps=last_steps), method=None) if last_steps else None
+        )
+        return EvaluationTerms(
+            noise_multiplier=self.proposal.evaluation_noise,
+            bins=self.evaluation.bins,
+            normalisation=terms.normalisation,
+            personal=terms.personal,
+            fine_tuning=fine_tuning,
+        )
 
     def train_terms(self) -> TrainTerms:
         """Return what one round asks of a site, with the noise calibrated once for the whole run.
@@ -239,6 +271,7 @@ class RunSettings:
             views=self.training.views,
             update_clip=self.privacy.update_clip,
             method=self.algorithm.local_method(),
+            personal=self.personal.terms() if self.personal else None,
         )
 
 

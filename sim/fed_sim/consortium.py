@@ -151,6 +151,7 @@ def _federation_tables(
         "aggregation": scenario.aggregation.model_dump(exclude_none=True),
         **({"statistics": statistics.model_dump()} if statistics else {}),
         **({"algorithm": algorithm.model_dump()} if algorithm != FedAvg() else {}),
+        **({"personal": scenario.personal.model_dump()} if scenario.personal else {}),
         "sites": [
             {
                 "name": site.name,

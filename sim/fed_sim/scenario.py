@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fed_common.config import ConfigTable, load_config
+from fed_common.personal import PersonalChoice
 from fed_common.proposal import EvaluationTable, PrivacyTable, StatisticsTable
 from fed_common.task import ModelName
 from fed_server.algorithms import AlgorithmTable, FedAvg
@@ -34,6 +35,7 @@ class Scenario(ConfigTable):
     aggregation: AggregationTable = AggregationTable()
     statistics: StatisticsTable | None = None
     algorithm: AlgorithmTable = FedAvg()
+    personal: PersonalChoice | None = None
     policy: PolicyTable = PolicyTable()
 
 

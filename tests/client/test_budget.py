@@ -39,9 +39,9 @@ def test_the_policy_agrees_with_the_forecast() -> None:
     policy = replace(POLICY, epsilon=8.0)
     rounds = policy.budget(ACCOUNTANTS).times([SPENT], [ROUND])
     assert rounds >= 1
-    policy.check_budget([SPENT, *[ROUND] * (rounds - 1)], ROUND, ACCOUNTANTS, unit="patient")
+    policy.check_budget([SPENT, *[ROUND] * (rounds - 1)], [ROUND], ACCOUNTANTS, unit="patient")
     with pytest.raises(PolicyRefusal, match="epsilon would be"):
-        policy.check_budget([SPENT, *[ROUND] * rounds], ROUND, ACCOUNTANTS, unit="patient")
+        policy.check_budget([SPENT, *[ROUND] * rounds], [ROUND], ACCOUNTANTS, unit="patient")
 
 
 class Free(StepCounter):

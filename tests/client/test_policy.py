@@ -26,10 +26,10 @@ def policy_with(limit: str, value: float) -> SitePolicy:
 
 
 def test_a_plan_exactly_at_every_limit_is_allowed() -> None:
-    assert admitted(POLICY, plan_of()).spend == Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=2)
+    assert admitted(POLICY, plan_of()).spends == (Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=2),)
     for counts in (EVALUATE, STATISTICS):
-        assert admitted(POLICY, plan_of(counts)).spend == Spend(
-            noise_multiplier=4.0, sampling_rate=1.0, steps=1
+        assert admitted(POLICY, plan_of(counts)).spends == (
+            Spend(noise_multiplier=4.0, sampling_rate=1.0, steps=1),
         )
 
 
@@ -92,11 +92,11 @@ def test_delta_must_fit_the_number_of_patients() -> None:
 def test_the_exact_budget_is_allowed_and_one_step_more_is_not() -> None:
     spent = [Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=4)]
     POLICY.check_budget(
-        spent, Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=2), (StepCounter(),), unit="patient"
+        spent, [Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=2)], (StepCounter(),), unit="patient"
     )
     with pytest.raises(PolicyRefusal, match=r"7\.000 of 6") as refused:
         POLICY.check_budget(
-            spent, Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=3), (StepCounter(),), unit="patient"
+            spent, [Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=3)], (StepCounter(),), unit="patient"
         )
     assert refused.value.code == "budget-exhausted"
 
@@ -112,7 +112,7 @@ def test_no_allowed_round_costs_more_than_the_costliest(policy: SitePolicy) -> N
     evaluation = EvaluationTerms(noise_multiplier=policy.min_evaluation_noise, bins=10)
     statistics = replace(STATISTICS, noise_multiplier=policy.min_statistics_noise)
     for plan in (plan_of(replace(TRAIN, dp=dp)), plan_of(evaluation), plan_of(statistics)):
-        assert RdpAccountant().epsilon([admitted(policy, plan).spend], policy.delta) <= costliest
+        assert RdpAccountant().epsilon(admitted(policy, plan).spends, policy.delta) <= costliest
 
 
 TIGHTENING = replace(POLICY, beyond_limits="tighten")
@@ -134,20 +134,20 @@ def test_what_is_beyond_a_limit_is_brought_to_it_and_charged_as_such(
     admission = admitted(TIGHTENING, plan)
     assert admission.terms == replace(TRAIN, dp=DpTerms(**{**asdict(TRAIN.dp), **own}))
     assert admission.tightened is not None and admission.tightened.codes == (code,)
-    assert admission.spend == admitted(POLICY, replace(plan, terms=admission.terms)).spend
+    assert admission.spends == admitted(POLICY, replace(plan, terms=admission.terms)).spends
 
 
 def test_several_limits_at_once_are_all_named() -> None:
     admission = admitted(TIGHTENING, training(noise_multiplier=0.5, sampling_rate=0.9, steps=9))
     assert admission.tightened is not None
     assert admission.tightened.codes == ("noise-below-floor", "sampling-above-ceiling", "steps-above-ceiling")
-    assert admission.spend == Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=2)
+    assert admission.spends == (Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=2),)
 
 
 @pytest.mark.parametrize("counts", [EVALUATE, STATISTICS])
 def test_counts_get_the_noise_of_the_site(counts: EvaluationTerms) -> None:
     admission = admitted(TIGHTENING, plan_of(replace(counts, noise_multiplier=1.0)))
-    assert (admission.terms, admission.spend.noise_multiplier) == (counts, 4.0)
+    assert (admission.terms, admission.spends[0].noise_multiplier) == (counts, 4.0)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from fed_common.adversaries import Claim
 from fed_common.errors import MachineError
 from fed_common.reference import Reference, References
 from fed_server.charts import exactly
-from fed_server.journal import PhaseAsked, RoundPublished, RunEvent, RunResumed, SumAbandoned
+from fed_server.journal import PhaseAsked, RoundPublished, RunEvent, RunResumed, RunStarted, SumAbandoned
 from fed_server.report import render_report, write_report
 
 
@@ -249,6 +249,14 @@ def test_a_disk_that_refuses_is_the_operators_matter(tmp_path: Path) -> None:
 
     with pytest.raises(MachineError, match="can't be written"):
         write_report(tmp_path / "file" / "report.html", list(usual_rounds(1, 1)), None)
+
+
+def test_figures_of_personal_models_are_called_so() -> None:
+    sentence = "Each site measured a model of its own (ditto), which never left it"
+    begun, *others = FINISHED
+    assert isinstance(begun, RunStarted)
+    assert sentence in text_of([replace(begun, personal="ditto"), *others])
+    assert sentence not in finished_text()
 
 
 def test_a_masked_run_says_so_and_why_a_round_changed_nothing() -> None:

@@ -72,7 +72,8 @@ def test_evaluations_take_their_share_however_many_they_are(every: int) -> None:
     assert evaluations.steps == 5 // every
     taken = evaluations.steps / evaluations.noise_multiplier**2
     assert taken == pytest.approx(0.25 / everything**2, rel=0.001)
-    assert shared.evaluation_terms().noise_multiplier == evaluations.noise_multiplier
+    terms = shared.evaluation_terms(every, shared.train_terms())
+    assert terms.noise_multiplier == evaluations.noise_multiplier
 
 
 def test_the_last_round_is_always_evaluated() -> None:

@@ -34,6 +34,11 @@ class KeptVectors:
             return None
         return vector_P if vector_P.shape == (size,) and np.isfinite(vector_P).all() else None
 
+    def newest(self, plan: RoundPlan, *, size: int) -> NDArray[np.float32] | None:
+        """Return the vector of the newest round of the plan's run; None if none is there, or whole."""
+        kept = sorted(self.folder.glob(f"{plan.run}.*.vector"))
+        return self.find(plan, int(kept[-1].name.split(".")[1]), size=size) if kept else None
+
     def forget_all_but(self, plan: RoundPlan, number: int) -> None:
         """Delete all vectors but that of one round of the plan's run."""
         for old in self.folder.glob("*.vector"):

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fed_client.algorithms.correction import Correction, added
 from fed_client.algorithms.kept_vectors import KeptVectors
 from fed_client.policy import PolicyRefusal
 from fed_common.local_methods import ControlVariates
@@ -43,9 +44,9 @@ class Controls:
     path: float
 
     @property
-    def correction_P(self) -> NDArray[np.float64]:
-        """Return what is added to each mean gradient."""
-        return self.shared_P.astype(np.float64) - self.own_P
+    def correction(self) -> Correction:
+        """Return what becomes of each mean gradient: how all sites' differs from the site's own is added."""
+        return added(self.shared_P.astype(np.float64) - self.own_P)
 
     def own_after(self, update_P: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the site's own one after its update."""

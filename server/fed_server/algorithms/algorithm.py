@@ -42,6 +42,8 @@ class MeanOfRound:
 class Algorithm(ConfigTable):
     """An algorithm is FedAvg, except where its class says otherwise."""
 
+    name: str
+
     def refuse_contradictions(self, around: Circumstances) -> None:
         """Return only if the algorithm means something in these circumstances.
 

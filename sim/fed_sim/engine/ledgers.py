@@ -48,7 +48,7 @@ class VirtualLedgers:
         """
         unpaid = [ledger for ledger in map(self._ledger, sites) if not ledger.charged(run, number, "train")]
         for ledger in unpaid:
-            self.policy.check_budget(ledger.spends, self.spend, self.accountants, unit=ledger.unit)
+            self.policy.check_budget(ledger.spends, [self.spend], self.accountants, unit=ledger.unit)
         with ThreadPoolExecutor(_THREADS) as threads:
             list(threads.map(lambda ledger: ledger.charge(run, number, "train", self.spend), unpaid))
 

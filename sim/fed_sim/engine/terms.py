@@ -115,7 +115,8 @@ def admitted(policy: SitePolicy, scenario: VirtualScenario, terms: TrainTerms, s
         masking=None,
         witnessed=(),
     )
-    return policy.admit(plan, patients=virtual.images).spend
+    (spend,) = policy.admit(plan, patients=virtual.images).spends
+    return spend
 
 
 def _refuse_overflow(scenario: VirtualScenario, longest: float) -> None:

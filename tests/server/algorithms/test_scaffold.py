@@ -43,9 +43,11 @@ def limit_of_quadratics(algorithm: Algorithm, *, weights: NDArray[np.float64], s
         for site in range(2):
             controls = Controls(own_P=own[site : site + 1], shared_P=shared, path=steps * rate)
             local = model.copy()
-            correction = 0.0 if isinstance(algorithm, FedAvg) else controls.correction_P
-            for _ in range(steps):
-                local -= rate * (curvatures[site] * (local - optima[site]) + correction)
+            for number in range(steps):
+                change = curvatures[site] * (local - optima[site])
+                if not isinstance(algorithm, FedAvg):
+                    change = controls.correction(number, slice(None), change, local)
+                local -= rate * change
             updates.append(local - model)
             own[site] = controls.own_after(local - model)[0]
         mean = MeanOfRound(values_P=weights @ np.array(updates), share=1.0, path=steps * rate)
