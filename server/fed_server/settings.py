@@ -10,6 +10,7 @@ from fed_common.accounting import PldAccountant
 from fed_common.adversaries import Claim, MaskedSums, claims
 from fed_common.config import ConfigTable
 from fed_common.errors import ConfigError
+from fed_common.local_methods import ControlVariates
 from fed_common.masking.terms import MIN_MEMBERS, fewest_summed
 from fed_common.models import ModelSpec, spec_for
 from fed_common.names import Digest
@@ -172,12 +173,14 @@ class RunSettings:
     def claim_alone(self) -> Claim | None:
         """Return the claim against the coordinator alone, None where it is no other than that against all.
 
-        What is personal is in no sum: the counts that measure it tell of steps with one site's noise.
+        What is personal is in no sum: the counts that measure it tell of steps with one site's noise. And with
+        SCAFFOLD a site's earlier step is in a later sum once more, of perhaps other sites' noise.
 
         Raises:
             ConfigError: no noise keeps the run within its epsilon.
         """
-        if not self.masked or self.personal is not None:
+        seen_again = isinstance(self.algorithm.local_method(), ControlVariates)
+        if not self.masked or self.personal is not None or seen_again:
             return None
         proposal = self.proposal
         training, *counts = proposal.spends(proposal.noise_multiplier())

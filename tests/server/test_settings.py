@@ -10,6 +10,7 @@ from fed_common.accounting import Spend, gaussian_noise
 from fed_common.errors import ConfigError
 from fed_common.plans import SiteTerms, StatisticsTerms
 from fed_common.proposal import EvaluationTable, PrivacyTable, StatisticsTable
+from fed_server.algorithms.scaffold import Scaffold
 from fed_server.settings import AggregationTable, QuorumTable, RunSettings, TrainingTable
 
 TRAINING = TrainingTable(rounds=5, steps_per_round=4, learning_rate=0.1)
@@ -154,3 +155,4 @@ def test_the_coordinator_alone_learns_less_only_with_masks_and_one_step_a_round(
     assert alone.epsilon == pytest.approx(PrvAccountant().epsilon(seen, 1e-5), abs=0.05)
     plain = replace(SETTINGS, training=one_step, aggregation=AggregationTable(masked=False))
     assert plain.claim_alone() is None
+    assert replace(SETTINGS, training=one_step, algorithm=Scaffold(name="scaffold")).claim_alone() is None
