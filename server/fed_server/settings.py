@@ -173,8 +173,8 @@ class RunSettings:
     def claim_alone(self) -> Claim | None:
         """Return the claim against the coordinator alone, None where it is no other than that against all.
 
-        What is personal is in no sum: the counts that measure it tell of steps with one site's noise. And with
-        SCAFFOLD a site's earlier step is in a later sum once more, of perhaps other sites' noise.
+        What is personal is in no sum: the counts that measure it tell of steps with one site's noise. With
+        SCAFFOLD a site's earlier step is in a later sum once more, perhaps with other sites' noise.
 
         Raises:
             ConfigError: no noise keeps the run within its epsilon.
