@@ -7,6 +7,7 @@ known one suggested, types are strict, and numbers must be finite.
 import difflib
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar, get_args
 
@@ -43,11 +44,20 @@ def load_config(path: Path, schema: type[Config]) -> Config:
         table = tomllib.loads(raw.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML ({error})") from error
+    return checked(table, schema, source=str(path))
+
+
+def checked(table: Mapping[str, object], schema: type[Config], *, source: str) -> Config:
+    """Return the table, checked against `schema`; `source` is what an error calls it.
+
+    Raises:
+        ConfigError: a key or value in it is not allowed.
+    """
     try:
         # JSON mode lets an array become a tuple and a string a path, and nothing else.
         return schema.model_validate_json(json.dumps(table, default=str), strict=True)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_first_problem(error, schema)}") from error
+        raise ConfigError(f"{source}: {_first_problem(error, schema)}") from error
 
 
 def _first_problem(error: ValidationError, schema: type[BaseModel]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from fed_common.audit import Release
 from fed_common.checkpoint import MANIFEST_FILE, MODEL_FILE
@@ -62,6 +63,7 @@ def render_report(events: Sequence[RunEvent], references: References | None) -> 
     story = _Story(started=started[-1], events=events) if started else None
     comparison = _Comparison(story.last_test, references) if story else None
     return environment.from_string(template).render(
+        style=page_style(),
         run=story,
         comparison=comparison,
         charts=_charts(story, comparison) if story and comparison else {},
@@ -71,6 +73,11 @@ def render_report(events: Sequence[RunEvent], references: References | None) -> 
         at_specificity=AT_SPECIFICITY,
         at_sensitivity=AT_SENSITIVITY,
     )
+
+
+def page_style() -> Markup:
+    """Return how a page looks; the inks of its drawings are named there."""
+    return Markup(resources.files("fed_server").joinpath("page.css").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fed_client.dataset import load_public_test
-from fed_common.errors import ConfigError
+from fed_common.config import checked
 from fed_common.logs import log_to_stderr, run_command
 from fed_common.reference import References, save_references
 from fed_common.task import load_task
@@ -20,16 +20,16 @@ from fed_sim.baseline import BaselineTerms, draw_curves
 from fed_sim.bench.commands import app as bench
 from fed_sim.consortium import REFERENCES_FILE, TEST_SET_FILE, Consortium, found_consortium
 from fed_sim.engine.command import virtual
+from fed_sim.experiments.command import compare, report, sweep
 from fed_sim.hospitals import FederationSummary
-from fed_sim.imports import ArraySource, import_array, import_medmnist
+from fed_sim.making import DataTable, make_hospitals
 from fed_sim.partition import Spread
 from fed_sim.partition.picture import save_partition
 from fed_sim.partition.table import Kind, partition_of
 from fed_sim.phantoms import write_phantoms
-from fed_sim.pictures import PictureSource, import_pictures
 from fed_sim.planning.command import forecast, plan
 from fed_sim.references import train_references
-from fed_sim.scenario import Scenario, gallery, load_scenario
+from fed_sim.scenario import Scenario, named_scenario
 from fed_sim.simulation import simulate
 
 app = typer.Typer(
@@ -45,6 +45,9 @@ app.command()(plan)
 app.command()(forecast)
 app.command()(audit)
 app.command()(virtual)
+app.command()(compare)
+app.command()(sweep)
+app.command()(report)
 
 OutOption = Annotated[Path, typer.Option(help="A new folder for what is made.")]
 SitesOption = Annotated[int, typer.Option(help="How many hospitals.", min=1)]
@@ -119,22 +122,19 @@ def import_images(
     seed: SeedOption = 1,
 ) -> None:
     """Turn a public image collection into hospitals of DICOM files; no patient is in two of them."""
-    kind = partition_of(partition, skew=skew, column=site)
-    spread = Spread(sites=sites, partition=kind, seed=seed)
-    if source.is_dir():
-        if index is None:
-            raise ConfigError("a folder of pictures needs --index, with the columns file and label")
-        pictures = PictureSource(
-            folder=source, index=index, channels=3 if colour else 1, classes=tuple(classes or ())
-        )
-        summary = import_pictures(pictures, out, spread=spread, test_fraction=test_fraction)
-    elif index is None:
-        summary = import_medmnist(source, out, spread=spread)
-    else:
-        array = ArraySource(
-            images=source, index=index, label_column=label, patient_column=patient, test_split=test_split
-        )
-        summary = import_array(array, out, spread=spread, test_fraction=test_fraction)
+    options = {
+        "source": source,
+        "index": index,
+        "label": label,
+        "patient": patient,
+        "classes": classes or (),
+        "colour": colour,
+        "test_fraction": test_fraction,
+        "test_split": test_split,
+    }
+    data = checked(options, DataTable, source="fed-sim import")
+    spread = Spread(sites=sites, partition=partition_of(partition, skew=skew, column=site), seed=seed)
+    summary = make_hospitals(data, out, collections=Path(), spread=spread)
     _tell(out, summary)
 
 
@@ -186,7 +186,7 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Run a whole federation in one process; called again, it goes on where it was interrupted."""
-    consortium = Consortium.at(out) if out.exists() else _found(out, hospitals, _scenario(scenario))
+    consortium = Consortium.at(out) if out.exists() else _found(out, hospitals, named_scenario(scenario))
     with JsonObserver() if json else ConsoleObserver() as observer:
         folder, _ = simulate(consortium, observer=observer)
     if not json:
@@ -215,7 +215,7 @@ def demo(
 
     An earlier demo in the same folder is deleted. Ends with an audit, a signed model and a report.
     """
-    terms = _scenario(scenario)
+    terms = named_scenario(scenario)
     demos.refuse_taken_port(port)
     demos.fresh_folder(out)
     if hospitals is None:
@@ -238,11 +238,6 @@ def main() -> None:
     """Run the command line."""
     log_to_stderr()
     run_command("fed-sim", app)
-
-
-def _scenario(name: Path) -> Scenario:
-    """Return the scenario in a file, or of that name in the gallery."""
-    return load_scenario(name) if name.suffix == ".toml" else gallery(str(name))
 
 
 def _found(out: Path, hospitals: Path, scenario: Scenario) -> Consortium:

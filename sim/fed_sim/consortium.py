@@ -187,9 +187,8 @@ def _site_tables(
         "data": {
             "images": str(hospitals / name / "images"),
             "labels": str(hospitals / name / "labels.csv"),
-            # The coordinator's public set is the test; hospitals keep more of their few patients to train on.
             "validation_fraction": 0.2,
-            "test_fraction": 0.0,
+            "test_fraction": scenario.data.site_test_fraction,
         },
         "policy": {
             "epsilon": scenario.privacy.epsilon,

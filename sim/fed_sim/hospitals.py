@@ -21,6 +21,7 @@ from fed_common.task import Task
 from fed_sim.dicom_writer import DicomImage, write_dicom
 
 PUBLIC_TEST = SiteName("public-test")
+SUMMARY_FILE = "federation.json"
 
 Provenance = Mapping[str, str | int | float]
 
@@ -148,9 +149,26 @@ def finish_federation(out: Path, summary: FederationSummary) -> None:
         MachineError: the disk refuses.
     """
     try:
-        (out / "federation.json").write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
+        (out / SUMMARY_FILE).write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise MachineError(f"{out}: can't be written ({error.strerror})") from error
+
+
+def load_summary(hospitals: Path) -> FederationSummary:
+    """Return what federation.json in the folder says.
+
+    Raises:
+        ConfigError: there is none of this form.
+    """
+    try:
+        file = json.loads((hospitals / SUMMARY_FILE).read_text(encoding="utf-8"))
+        return FederationSummary(
+            sites=tuple(SiteSummary(**site) for site in file["sites"]),
+            public_test=SiteSummary(**file["public_test"]),
+            made=file["made"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{hospitals}: {SUMMARY_FILE} doesn't tell what is here") from error
 
 
 def load_site_terms(hospitals: Path) -> tuple[SiteTerms, ...]:
@@ -160,7 +178,7 @@ def load_site_terms(hospitals: Path) -> tuple[SiteTerms, ...]:
         ConfigError: the folder holds no federation of this form.
     """
     try:
-        summary = json.loads((hospitals / "federation.json").read_text(encoding="utf-8"))
+        summary = json.loads((hospitals / SUMMARY_FILE).read_text(encoding="utf-8"))
         return tuple(
             SiteTerms(name=site_name(site["name"]), patients=site["patients"]) for site in summary["sites"]
         )

@@ -11,6 +11,9 @@ from fed_common.proposal import EvaluationTable, PrivacyTable, StatisticsTable
 from fed_common.task import ModelName
 from fed_server.algorithms import AlgorithmTable, FedAvg
 from fed_server.settings import AggregationTable, QuorumTable, TrainingTable
+from fed_sim.experiments.tables import ComparisonTable
+from fed_sim.making import DataTable
+from fed_sim.partition.table import PartitionTable
 
 
 class PolicyTable(ConfigTable):
@@ -24,7 +27,10 @@ class PolicyTable(ConfigTable):
 
 
 class Scenario(ConfigTable):
-    """A whole federation on one machine; `model` takes the place of the task's own network."""
+    """A whole federation on one machine; `model` takes the place of the task's own network.
+
+    `data` and `partition` say which hospitals it is for, and `comparison` what is compared on them.
+    """
 
     name: str
     model: ModelName | None = None
@@ -37,6 +43,9 @@ class Scenario(ConfigTable):
     algorithm: AlgorithmTable = FedAvg()
     personal: PersonalChoice | None = None
     policy: PolicyTable = PolicyTable()
+    data: DataTable = DataTable()
+    partition: PartitionTable = PartitionTable()
+    comparison: ComparisonTable = ComparisonTable()
 
 
 def load_scenario(path: Path) -> Scenario:
@@ -51,6 +60,11 @@ def load_scenario(path: Path) -> Scenario:
 def gallery(name: str) -> Scenario:
     """Return one of the scenarios that come with the program, such as `phantoms` or `pneumonia`."""
     return load_scenario(gallery_file(name))
+
+
+def named_scenario(name: Path) -> Scenario:
+    """Return the scenario in a file, or of that name in the gallery."""
+    return load_scenario(name) if name.suffix == ".toml" else gallery(str(name))
 
 
 def gallery_file(name: str) -> Path:

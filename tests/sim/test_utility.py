@@ -15,10 +15,13 @@ from fed_common.errors import DataError
 from fed_common.greys import USUAL
 from fed_common.models import ModelSpec, build_model, frozen_features
 from fed_common.task import Recipe
-from fed_sim.bench.known_pictures import KnownPictures
-from fed_sim.bench.utility import ARMS, EPSILONS, Arm, NoNoise, measure
-from fed_sim.bench.utility_runs import BENCHMARKS, drop_unusable, run_benchmarks
+from fed_sim.bench.utility import EPSILONS, measure
+from fed_sim.bench.utility_runs import BENCHMARKS, run_benchmarks
 from fed_sim.bench.utility_table import Result, Results, cell, lines
+from fed_sim.experiments.cell import ARMS, Arm
+from fed_sim.experiments.known_pictures import KnownPictures
+from fed_sim.experiments.public_test import drop_unusable
+from fed_sim.experiments.training import NoNoise
 from fed_sim.hospitals import LabelRow, write_labels
 from fed_sim.phantoms import write_phantoms
 from fed_sim.scenario import gallery

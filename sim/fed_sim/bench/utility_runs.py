@@ -1,21 +1,20 @@
 """The public collections that utility is measured on, each with its recipe, dealt out run by run."""
 
-import csv
 import math
-import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from fed_client.dataset.public import read_at_once
 from fed_client.dataset.source import OpenReader
-from fed_common.task import Task, load_task
-from fed_sim.bench.known_pictures import KnownPictures
-from fed_sim.bench.utility import ARMS, EPSILONS, Arm, measure
+from fed_common.task import load_task
+from fed_sim.bench.utility import EPSILONS, measure
 from fed_sim.bench.utility_table import Result, Results
-from fed_sim.hospitals import PUBLIC_TEST, LabelRow, write_labels
+from fed_sim.experiments.cell import ARMS, Arm
+from fed_sim.experiments.code_version import commit
+from fed_sim.experiments.known_pictures import KnownPictures
+from fed_sim.experiments.public_test import drop_unusable
+from fed_sim.hospitals import PUBLIC_TEST
 from fed_sim.imports import ArraySource, import_array, import_medmnist
 from fed_sim.partition import Spread
 from fed_sim.scenario import gallery
@@ -54,22 +53,6 @@ def _brain(data: Path, out: Path, spread: Spread, open_reader: OpenReader) -> in
     )
     import_array(source, out, spread=spread)
     return drop_unusable(out / PUBLIC_TEST, load_task(out / "task.toml"), open_reader)
-
-
-def drop_unusable(test: Path, task: Task, open_reader: OpenReader) -> int:
-    """Leave in the test what would be given to hospitals, and return how much that is.
-
-    Copies go, and pictures that may show burned-in text.
-    """
-    files = read_at_once(test, task, open_reader=open_reader).names.files
-    usable = {file.name for file in files if not file.reasons}
-    with (test / "labels.csv").open(encoding="utf-8", newline="") as file:
-        rows = [LabelRow(**row) for row in csv.DictReader(file)]
-    write_labels(test / "labels.csv", [row for row in rows if row.file in usable])
-    for row in rows:
-        if row.file not in usable:
-            (test / "images" / row.file).unlink()
-    return len(usable)
 
 
 # The rounds were chosen without the tests (decision 0015).
@@ -162,19 +145,6 @@ def _run(
                 auc_high=auc.high,
                 accuracy=model.figures.accuracy,
                 test_patients=test_patients,
-                commit=_commit(),
+                commit=commit(),
             )
             tell(row)
-
-
-@cache
-def _commit() -> str:
-    """Return the commit of the code that runs, with a plus where it was changed since."""
-    here = Path(__file__).parent
-    described = subprocess.run(
-        ["git", "describe", "--always", "--abbrev=12", "--dirty=+"],
-        cwd=here,
-        capture_output=True,
-        check=False,
-    )
-    return described.stdout.decode().strip() or "unknown"

@@ -11,7 +11,8 @@ from scipy import stats
 
 from fed_common.files import write_atomically
 from fed_common.metrics import Estimate
-from fed_sim.bench.utility import ARMS, EPSILONS, Arm
+from fed_sim.bench.utility import EPSILONS
+from fed_sim.experiments.cell import ARMS, Arm
 
 Z_95 = 1.959964
 

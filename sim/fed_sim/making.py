@@ -1,0 +1,95 @@
+"""Makes the hospitals that a scenario asks for: phantoms, or a public collection that is dealt out."""
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+from pydantic import Field
+
+from fed_common.config import ConfigTable
+from fed_common.errors import ConfigError, DataError
+from fed_sim.hospitals import FederationSummary
+from fed_sim.imports import ArraySource, import_array, import_medmnist
+from fed_sim.partition import ByPatient, Spread
+from fed_sim.phantoms import write_phantoms
+from fed_sim.pictures import PictureSource, import_pictures
+
+
+class DataTable(ConfigTable):
+    """Which images are dealt out; without a `source`, phantoms are drawn.
+
+    `source` is a MedMNIST file or, with an `index`, an .npz file with `images`, or a folder or .zip file of
+    pictures; both are relative to the folder of all collections. `classes` leaves the other classes of
+    pictures out. `test_fraction` of the patients are the public test set; hospitals need none of their own,
+    but can hold out `site_test_fraction` of theirs. `sizes` and `test_patients` are the phantoms'.
+    """
+
+    source: Path | None = None
+    index: Path | None = None
+    label: str = "label"
+    patient: str = "patient"
+    classes: tuple[str, ...] = ()
+    colour: bool = False
+    test_fraction: float = 0.2
+    test_split: str = ""
+    site_test_fraction: float = 0.0
+    sizes: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    test_patients: Annotated[int, Field(ge=1)] = 600
+
+
+def make_hospitals(data: DataTable, out: Path, *, collections: Path, spread: Spread) -> FederationSummary:
+    """Write the hospitals into the new folder `out`.
+
+    Raises:
+        DataError: a collection is missing or broken, or doesn't allow the partition.
+        ConfigError: the tables ask for what can't be, or `out` isn't empty.
+        MachineError: the disk refuses.
+    """
+    if data.source is None:
+        if spread.partition != ByPatient():
+            raise ConfigError("phantoms differ by their scanners; to deal them out otherwise takes a source")
+        return write_phantoms(
+            out,
+            sites=spread.sites,
+            seed=spread.seed,
+            patients=data.sizes,
+            test_patients=data.test_patients,
+        )
+    source = collections / data.source
+    if data.index is None:
+        if source.suffix != ".npz":
+            raise ConfigError("pictures need an index, with the columns file and label")
+        return import_medmnist(source, out, spread=spread)
+    index = collections / data.index
+    if source.suffix == ".npz":
+        array = ArraySource(
+            images=source,
+            index=index,
+            label_column=data.label,
+            patient_column=data.patient,
+            test_split=data.test_split,
+        )
+        return import_array(array, out, spread=spread, test_fraction=data.test_fraction)
+    with _unpacked(source) as folder:
+        pictures = PictureSource(
+            folder=folder, index=index, channels=3 if data.colour else 1, classes=data.classes
+        )
+        return import_pictures(pictures, out, spread=spread, test_fraction=data.test_fraction)
+
+
+@contextmanager
+def _unpacked(source: Path) -> Iterator[Path]:
+    """Yield the folder of pictures, unpacked if it is an archive."""
+    if source.suffix != ".zip":
+        yield source
+        return
+    with TemporaryDirectory() as folder:
+        try:
+            with zipfile.ZipFile(source) as archive:
+                archive.extractall(folder)  # which lets no member leave the folder
+        except (OSError, zipfile.BadZipFile, RuntimeError) as error:
+            raise DataError(f"{source}: not a readable .zip file ({type(error).__name__})") from error
+        yield Path(folder)
