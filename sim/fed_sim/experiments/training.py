@@ -6,7 +6,7 @@ fastest accountant; the noise is still that of the coordinator's epsilon. At eps
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -22,10 +22,13 @@ from fed_client.plan_memory import PlanMemory
 from fed_client.site import Site, SiteIdentity
 from fed_client.site_log import SiteLog
 from fed_common.accounting import RdpAccountant
+from fed_common.artefacts.tensors import parameters_of
 from fed_common.audit_log.log import AuditLog
 from fed_common.checkpoint import Checkpoint
+from fed_common.layout import layout_of
 from fed_common.ledger import LedgerSubject, PrivacyLedger
-from fed_common.names import SiteName
+from fed_common.models import build_model
+from fed_common.names import RunId, SiteName
 from fed_common.plans import SiteTerms
 from fed_common.proposal import Proposal
 from fed_common.randomness import Randomness, SystemRandomness
@@ -43,7 +46,7 @@ _BEYOND_REACH = 1000.0  # the largest budget that a policy can have
 _NOMINAL = {"epsilon": _BEYOND_REACH, "noise_multiplier": 10.0}
 
 # What a model that isn't federated has nothing of.
-_FEDERATED_ONLY = frozenset(("aggregation", "algorithm"))
+_FEDERATED_ONLY = frozenset(("aggregation", "algorithm", "personal"))
 
 
 class NoNoise(SystemRandomness):
@@ -140,7 +143,17 @@ def train(
         )
         run = RunFolder.begin(config.runs, config.settings.name)
         checkpoint = go_on(config, run, exchange=exchange, observer=lambda event: None)
-        return Trained(checkpoint=checkpoint)
+        return Trained(checkpoint=checkpoint, own=_own_parameters(config, run.run, folder, list(sites)))
+
+
+def _own_parameters(
+    config: FederationConfig, run: RunId, folder: Path, sites: Sequence[SiteName]
+) -> Mapping[str, NDArray[np.float32]]:
+    """Return the models that sites keep for themselves, where the run has them do so."""
+    files = {str(name): folder / name / "answers" / "personal" / f"{run}.safetensors" for name in sites}
+    model = config.settings.model
+    layout = layout_of(build_model(model))
+    return {name: parameters_of(file.read_bytes(), layout) for name, file in files.items() if file.exists()}
 
 
 @contextmanager
