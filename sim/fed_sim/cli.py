@@ -186,9 +186,10 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Run a whole federation in one process; called again, it goes on where it was interrupted."""
-    consortium = Consortium.at(out) if out.exists() else _found(out, hospitals, named_scenario(scenario))
+    terms = named_scenario(scenario)
+    consortium = Consortium.at(out) if out.exists() else _found(out, hospitals, terms)
     with JsonObserver() if json else ConsoleObserver() as observer:
-        folder, _ = simulate(consortium, observer=observer)
+        folder, _ = simulate(consortium, observer=observer, faults=terms.faults)
     if not json:
         typer.echo(f"report: {folder.report}")
 

@@ -9,11 +9,20 @@ from typing import Self
 
 from fed_common.errors import FedError
 from fed_common.names import SiteName
-from fed_server.exchange import Answer, NoAnswer, Question
+from fed_server.exchange import Answer, NoAnswer, Question, Silence
 
 logger = logging.getLogger(__name__)
 
 Answerer = Callable[[bytes], bytes]
+
+
+class UnansweredError(Exception):
+    """Raised by an answerer for a site that sends nothing."""
+
+    def __init__(self, reason: Silence) -> None:
+        """Say why nothing comes."""
+        super().__init__(reason)
+        self.reason: Silence = reason
 
 
 class LoopbackExchange:
@@ -45,6 +54,8 @@ class LoopbackExchange:
                 error = future.exception()
                 if error is None:
                     yield Answer(site=site, payload=future.result())
+                elif isinstance(error, UnansweredError):
+                    yield NoAnswer(site=site, reason=error.reason)
                 else:
                     logger.warning("%s: %s", site, error if isinstance(error, FedError) else repr(error))
                     yield NoAnswer(site=site, reason="link-error")

@@ -12,6 +12,7 @@ from fed_common.task import ModelName
 from fed_server.algorithms import AlgorithmTable, FedAvg
 from fed_server.settings import AggregationTable, QuorumTable, TrainingTable
 from fed_sim.experiments.tables import ComparisonTable
+from fed_sim.faults.table import FaultTable
 from fed_sim.making import DataTable
 from fed_sim.partition.table import PartitionTable
 
@@ -29,7 +30,8 @@ class PolicyTable(ConfigTable):
 class Scenario(ConfigTable):
     """A whole federation on one machine; `model` takes the place of the task's own network.
 
-    `data` and `partition` say which hospitals it is for, and `comparison` what is compared on them.
+    `data` and `partition` say which hospitals it is for, `comparison` what is compared on them,
+    and `faults` which of them fail.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Scenario(ConfigTable):
     data: DataTable = DataTable()
     partition: PartitionTable = PartitionTable()
     comparison: ComparisonTable = ComparisonTable()
+    faults: tuple[FaultTable, ...] = ()
 
 
 def load_scenario(path: Path) -> Scenario:

@@ -101,11 +101,17 @@ def test_pictures_without_an_index_and_archives_that_are_none_are_refused(tmp_pa
 
 
 def test_a_source_is_looked_for_among_the_collections(tmp_path: Path) -> None:
-    names = ("train", "val", "test")
-    arrays = {f"{name}_images": np.arange(640, dtype=np.uint8).reshape(10, 8, 8) for name in names}
-    arrays = {key: array + number for number, (key, array) in enumerate(arrays.items())}
-    arrays |= {f"{name}_labels": np.arange(10).reshape(10, 1) % 2 for name in names}
-    np.savez(tmp_path / "play.npz", **arrays)
+    images = np.random.default_rng(0).integers(0, 255, (3, 10, 8, 8), dtype=np.uint8)
+    labels = np.arange(10) % 2
+    np.savez(
+        tmp_path / "play.npz",
+        train_images=images[0],
+        train_labels=labels,
+        val_images=images[1],
+        val_labels=labels,
+        test_images=images[2],
+        test_labels=labels,
+    )
 
     summary = make_hospitals(
         DataTable(source=Path("play.npz")),

@@ -72,7 +72,7 @@ def measure(
                 replace(ground.config, settings=settings),
                 {site.name: (ground.site_configs[site.name], data[site.name]) for site in cohort},
                 folder / f"{arm}{hospital}-{epsilon:g}",
-                policy=scenario.policy,
+                scenario=scenario,
                 private=math.isfinite(epsilon),
             )
             figures = trained.checkpoint.manifest.test

@@ -145,7 +145,7 @@ class _Deal:
     def _terms(self, cell: Cell) -> Digest:
         """Return what identifies all that decides what the cell is, besides chance and code."""
         hospitals = (self.hospitals / SUMMARY_FILE).read_bytes()
-        scenario = self.study.scenario_of(cell).model_dump_json(exclude={"comparison"})
+        scenario = self.study.scenario_of(cell).model_dump_json(exclude={"comparison"}, exclude_defaults=True)
         test_fraction = self.study.scenario.comparison.test_fraction
         return canonical.digest(
             _Terms(
@@ -174,7 +174,7 @@ class _Deal:
             replace(ground.config, settings=settings),
             {name: (ground.site_configs[name], dataset) for name, dataset in datasets.items()},
             folder,
-            policy=scenario.policy,
+            scenario=scenario,
             private=cell.private,
         )
         shutil.rmtree(folder)

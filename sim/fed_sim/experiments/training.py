@@ -37,6 +37,7 @@ from fed_server.config import FederationConfig
 from fed_server.run_folder import RunFolder
 from fed_server.running import go_on
 from fed_server.settings import RunSettings
+from fed_sim.faults.faulty_site import answerers_of
 from fed_sim.loopback import LoopbackExchange
 from fed_sim.scenario import PolicyTable, Scenario
 
@@ -75,13 +76,15 @@ def settings_of(
     evaluation = scenario.evaluation
     if not (len(cohort) > 1 and scenario.aggregation.vote):
         evaluation = evaluation.model_copy(update={"every": rounds})
+    # Without faults nobody is away, and everybody is waited for.
+    quorum = scenario.quorum.sites if scenario.faults else len(cohort)
     tables |= {
         "training": scenario.training.model_copy(update={"rounds": rounds}),
         "privacy": scenario.privacy.model_copy(
             update={"epsilon": epsilon} if math.isfinite(epsilon) else _NOMINAL
         ),
         "evaluation": evaluation,
-        "quorum": scenario.quorum.model_copy(update={"sites": len(cohort), "gather_s": 0.0}),
+        "quorum": scenario.quorum.model_copy(update={"sites": min(quorum, len(cohort)), "gather_s": 0.0}),
     }
     return replace(before, cohort=cohort, **tables)
 
@@ -115,7 +118,7 @@ def train(
     sites: Mapping[SiteName, tuple[SiteConfig, SiteDataset]],
     folder: Path,
     *,
-    policy: PolicyTable,
+    scenario: Scenario,
     private: bool,
 ) -> Trained:
     """Return what a new run in the new folder `folder` gives.
@@ -126,21 +129,22 @@ def train(
     # With an audit log of its own: its sites have new ones, too.
     config = replace(config, settings=_calibrated(config.settings), runs=folder / "runs")
     with ExitStack() as stack:
-        answerers = {
+        opened = {
             name: stack.enter_context(
                 _site(
                     site,
                     data,
                     folder / name,
-                    policy=policy,
+                    policy=scenario.policy,
                     randomness=SystemRandomness() if private else NoNoise(),
                 )
             )
             for name, (site, data) in sites.items()
         }
-        exchange = stack.enter_context(
-            LoopbackExchange.open({name: site.answer for name, site in answerers.items()})
-        )
+        # Who trains alone, or for all, is no federation that could fail.
+        faults = scenario.faults if len(sites) > 1 else ()
+        answerers = answerers_of(opened, faults, masked=config.settings.masked)
+        exchange = stack.enter_context(LoopbackExchange.open(answerers))
         run = RunFolder.begin(config.runs, config.settings.name)
         checkpoint = go_on(config, run, exchange=exchange, observer=lambda event: None)
         return Trained(checkpoint=checkpoint, own=_own_parameters(config, run.run, folder, list(sites)))
