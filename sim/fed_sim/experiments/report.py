@@ -91,11 +91,17 @@ class _Study:
         dealt = {key.removeprefix("partition_"): made[key] for key in made if key.startswith("partition_")}
         how = _words(str(dealt.pop("kind", ByPatient.__name__)))
         numbers = "".join(f", {key} {value}" for key, value in dealt.items())
+        sizes = ", ".join(str(site.num_patients) for site in sites)
         return (
-            f"{made['source']}, dealt out {how}{numbers}: {len(sites)} hospitals of "
-            f"{', '.join(str(site.num_patients) for site in sites)} patients, a public test of "
-            f"{self.summary.public_test.num_patients}."
+            f"{made['source']}, dealt out {how}{numbers}: {len(sites)} hospitals of {sizes} patients, "
+            f"a public test of {self._tested}."
         )
+
+    @property
+    def _tested(self) -> int:
+        """Return how many patients the public test has, without those that nobody can use."""
+        public = self.evidence.cells[0].at(PUBLIC)
+        return len(public.positive_M) if public else 0
 
     @property
     def partition(self) -> Markup:
