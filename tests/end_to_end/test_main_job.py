@@ -98,8 +98,14 @@ def give_the_same_pseudonyms(consortium: Consortium) -> None:
         key.chmod(0o600)
 
 
-def test_service_and_simulation_give_the_same_bits(tmp_path: Path, hospitals: Path) -> None:
-    scenario = SCENARIO.model_copy(update={"quorum": SCENARIO.quorum.model_copy(update={"sites": 3})})
+@pytest.mark.parametrize("masked", [True, False], ids=["masked", "plain"])
+def test_service_and_simulation_give_the_same_bits(tmp_path: Path, hospitals: Path, masked: bool) -> None:
+    scenario = SCENARIO.model_copy(
+        update={
+            "quorum": SCENARIO.quorum.model_copy(update={"sites": 3}),
+            "aggregation": AggregationTable(masked=masked),
+        }
+    )
     consortium = found_consortium(tmp_path / "sim", hospitals=hospitals, scenario=scenario)
     give_the_same_pseudonyms(consortium)
     simulate(consortium, observer=lambda _: None, randomness=FakeRandomness())
