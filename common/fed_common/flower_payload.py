@@ -10,6 +10,7 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 from fed_common.errors import MalformedMessageError
 
 PIECE_BYTES = 4 << 20
+MAX_PAYLOAD_BYTES = 1 << 30
 
 
 class TooLargeError(MalformedMessageError):

@@ -7,9 +7,9 @@ from flwr.proto.message_pb2 import ObjectTree
 from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from flwr.supercore.inflatable.inflatable_utils import pull_objects
 
-from fed_common.flower_payload import PIECE_BYTES, TooLargeError, content_of, unpack
+from fed_common.flower_payload import MAX_PAYLOAD_BYTES, PIECE_BYTES, TooLargeError, content_of, unpack
 
-MAX_QUESTION_BYTES = 1 << 30
+MAX_QUESTION_BYTES = MAX_PAYLOAD_BYTES
 
 
 def fetched(tree: ObjectTree, pull: Callable[[str], bytes]) -> dict[str, bytes]:

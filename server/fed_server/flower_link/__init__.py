@@ -42,7 +42,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 
 from fed_common.errors import MalformedMessageError
-from fed_common.flower_payload import PIECE_BYTES, content_of, pack, unpack
+from fed_common.flower_payload import MAX_PAYLOAD_BYTES, PIECE_BYTES, content_of, pack, unpack
 from fed_common.names import SiteName
 from fed_common.plans import Phase
 from fed_server.door.door import Door
@@ -58,7 +58,7 @@ logger = logging.getLogger(__name__)
 PUBLIC_PREFIX = "/v1/fleet/"
 POLL_S = 0.05
 MAX_REQUEST_BYTES = 2 * PIECE_BYTES
-MAX_ANSWER_BYTES = 1 << 30
+MAX_ANSWER_BYTES = MAX_PAYLOAD_BYTES
 
 # Flower knows three kinds of message; the sites go by the signed plan inside.
 _MESSAGE_TYPE: dict[Phase, str] = {"train": "train", "evaluate": "evaluate", "statistics": "query"}
