@@ -123,8 +123,8 @@ def _scores(scores: PatientScores) -> dict[str, object]:
     return {
         "where": scores.where,
         "patients": scores.patients,
-        # Six digits tell more patients apart than there are.
-        "scores": scores.scores_M.round(6).tolist(),
+        # Whole: a score near 0 is rounded to that of another patient, and the two are tied.
+        "scores": scores.scores_M.tolist(),
         "positive": scores.positive_M.astype(int).tolist(),
         "right": scores.right_M.round(6).tolist(),
     }
