@@ -88,7 +88,7 @@ def test_masks_and_a_relative_path_are_refused(
 
 
 def test_a_node_beyond_the_sites_is_told_so_and_what_is_no_question_is_in_the_audit_log(
-    consortium: Consortium, monkeypatch: pytest.MonkeyPatch
+    consortium: Consortium, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = str(consortium.federation_file)
     with simulated(client.app, nodes=4, monkeypatch=monkeypatch, federation=file) as (grid, _):
@@ -98,6 +98,7 @@ def test_a_node_beyond_the_sites_is_told_so_and_what_is_no_question_is_in_the_au
         "ConfigError",
         *["MalformedMessageError"] * 3,
     ]
+    assert "num-supernodes must be 3" in caplog.text
     for site in consortium.sites:
         log = AuditLog(load_site_config(consortium.site_file(site)).audit)
         assert log.read()[-1].fact == RequestsRefused(code="question-malformed", count=1)

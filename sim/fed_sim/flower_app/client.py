@@ -4,6 +4,7 @@ Flower starts a process, or takes any of Ray's, for each message. That nothing i
 answered twice and no plan goes back is on the hospital's disk, so it outlives every process.
 """
 
+import logging
 from pathlib import Path
 
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
@@ -15,9 +16,11 @@ from fed_client.config import SiteConfig, load_site_config
 from fed_client.link_events import told
 from fed_client.opening import opened_site
 from fed_client.site import Site
-from fed_common.errors import ConfigError, MalformedMessageError
+from fed_common.errors import ConfigError, FedError, MalformedMessageError
 from fed_common.flower_payload import MAX_PAYLOAD_BYTES, TooLargeError, pack, unpack
 from fed_sim.consortium import Consortium
+
+logger = logging.getLogger(__name__)
 
 NAME = "name"
 
@@ -27,7 +30,10 @@ def in_one_word(message: Message, context: Context, answer: ClientAppCallable) -
     try:
         return answer(message, context)
     except Exception as error:  # noqa: BLE001 - the outermost frame that is ours
-        return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, type(error).__name__), reply_to=message)
+        name = type(error).__name__
+        # Our own errors name no patient, and the operator needs the reason; others may say anything.
+        logger.error("a question was not answered: %s", error if isinstance(error, FedError) else name)
+        return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, name), reply_to=message)
 
 
 app = ClientApp(mods=[in_one_word])
