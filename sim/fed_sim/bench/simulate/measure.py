@@ -1,8 +1,9 @@
 """Times and weighs each way to simulate many sites: one program after the other, from outside.
 
 A program's start is the time from its call to the end of its first round; a site's time is that of the
-fastest round after it, divided by the sites that trained. Its memory is the largest sum, over all its
-processes, of their shares (PSS): what processes share counts once.
+fastest round after it, divided by the sites that trained; so is the processors' time, which a busy machine
+changes less. Its memory is the largest sum, over all its processes, of their shares (PSS): what processes
+share counts once.
 """
 
 import json
@@ -14,14 +15,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import fed_sim
+from fed_sim.bench.simulate.weighing import Scales, cpu_time_s
 
 OURS, OURS_PRIVATE = "ours", "ours, private"
 PLAIN, OPACUS = "plain loop", "Opacus loop, private"
 FLOWER, BLAZEFL, PFL = "Flower (Ray)", "BlazeFL (threads)", "pfl"
-_WEIGHED_EVERY_S = 0.2
 # A program that tells no round for so long is given up.
 _LONGEST_S = 600.0
 
@@ -71,6 +73,7 @@ class Measured:
     sites: int
     training: int
     site_ms: float = float("nan")
+    site_cpu_ms: float = float("nan")
     start_s: float = float("nan")
     peak_mb: float = float("nan")
     absent: str = ""
@@ -112,15 +115,18 @@ def _measured(way: Way, case: Case, python: str) -> Measured:
             # Another interpreter finds these programs there, and of ours nothing else that they need.
             env=os.environ | {"PYTHONPATH": packages if python != sys.executable else ""},
         ) as process,
-        _Scales(process.pid) as scales,
+        Scales(process.pid) as scales,
     ):
         giving_up = threading.Timer(_LONGEST_S, process.kill)
+        giving_up.daemon = True
         giving_up.start()
         start_s = float("nan")
         rounds_s: list[float] = []
+        cpu_s: list[float] = []
         for round_s in _rounds(process):
             start_s = time.perf_counter() - began if not rounds_s else start_s
             rounds_s.append(round_s)
+            cpu_s.append(cpu_time_s(process.pid))
         giving_up.cancel()
     if len(rounds_s) < case.rounds:
         ended = f"ended with {process.wait()} after {len(rounds_s)} of {case.rounds} rounds"
@@ -130,6 +136,7 @@ def _measured(way: Way, case: Case, python: str) -> Measured:
         sites=case.sites,
         training=case.training,
         site_ms=1000 * min(rounds_s[1:]) / case.training,
+        site_cpu_ms=1000 * min(after - before for before, after in pairwise(cpu_s)) / case.training,
         start_s=start_s,
         peak_mb=scales.peak_mb,
     )
@@ -140,45 +147,3 @@ def _rounds(process: "subprocess.Popen[str]") -> Iterator[float]:
     for line in process.stdout or ():
         with suppress(ValueError, KeyError, TypeError):  # libraries print what they like
             yield float(json.loads(line)["round_s"])
-
-
-class _Scales:
-    """Weighs a process and all that it started, again and again, until left."""
-
-    def __init__(self, root: int) -> None:
-        self._root = root
-        self._left = threading.Event()
-        self._thread = threading.Thread(target=self._weigh)
-        self.peak_mb = 0.0
-
-    def __enter__(self) -> "_Scales":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._left.set()
-        self._thread.join()
-
-    def _weigh(self) -> None:
-        while not self._left.wait(_WEIGHED_EVERY_S):
-            self.peak_mb = max(self.peak_mb, sum(map(_share_mb, _family(self._root))))
-
-
-def _family(root: int) -> list[int]:
-    """Return the process and all its descendants."""
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    family = [root]
-    for member in family:  # which grows
-        family.extend(process for process, parent in parents.items() if parent == member)
-    return family
-
-
-def _share_mb(process: int) -> float:
-    with suppress(OSError):
-        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) / 1024
-    return 0.0
