@@ -70,15 +70,16 @@ class ControlStore:
         """
         if not isinstance(plan.terms, TrainTerms) or not isinstance(plan.terms.method, ControlVariates):
             return None
-        (shared_P,), path = beside, plan.terms.path
+        (shared_P,) = beside
         counted = next((rounds.last for rounds in plan.trained if rounds.site == self.site), 0)
-        if not counted:
-            return Controls(own_P=np.zeros_like(shared_P), shared_P=shared_P, path=path)
-        own_P = self.kept.find(plan, counted, size=len(shared_P))
-        if own_P is None:
-            raise PolicyRefusal("control-variate-lost", f"that of round {counted} isn't here any more")
+        own_P = np.zeros_like(shared_P)
+        if counted:
+            kept_P = self.kept.find(plan, counted, size=len(shared_P))
+            if kept_P is None:
+                raise PolicyRefusal("control-variate-lost", f"that of round {counted} isn't here any more")
+            own_P = kept_P
         self.kept.forget_all_but(plan, counted)
-        return Controls(own_P=own_P, shared_P=shared_P, path=path)
+        return Controls(own_P=own_P, shared_P=shared_P, path=plan.terms.path)
 
     def keep(self, plan: RoundPlan, controls: Controls, update_P: NDArray[np.float64]) -> None:
         """Put the site's own one after the round on disk; must come before its answer.

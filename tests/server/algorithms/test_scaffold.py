@@ -133,6 +133,8 @@ def test_a_site_whose_answer_was_not_counted_goes_on_from_the_one_that_was(
     assert {rounds.site: rounds.rounds for rounds in last.manifest.trained} == {
         site: 2 if site == EAST else 3 for site in SITES
     }
+    kept = (tmp_path / "sites" / EAST / "answers" / "controls").glob("*.vector")
+    assert len(list(kept)) == 2  # the counted one, and that of the last round
     assert_mean_of_sites(run, last, tmp_path / "sites", atol=1e-5)
 
 
