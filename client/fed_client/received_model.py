@@ -5,29 +5,32 @@ from numpy.typing import NDArray
 
 from fed_client.policy import PolicyRefusal
 from fed_common.errors import MalformedMessageError
-from fed_common.messages import RoundPlan
-from fed_common.names import digest_of
+from fed_common.messages import PlanStatement
 
 # A diverged or crafted model could overflow the arithmetic that privacy rests on.
 MAX_ABS_PARAMETER = 1e4
 
 
 def received_vectors(
-    plan: RoundPlan, parameters: bytes, *, num_parameters: int
+    statement: PlanStatement, parameters: bytes, *, num_parameters: int
 ) -> tuple[NDArray[np.float32], ...]:
     """Return what travelled beside the plan: the model's parameters, and what its method needs besides.
+
+    `parameters` is the body with which the statement was unsealed, so that its digest is the statement's.
 
     Raises:
         MalformedMessageError: they aren't what the plan names, or another number of them.
         PolicyRefusal: one is NaN, or too large.
     """
-    if digest_of(parameters) != plan.parameters:
+    plan = statement.plan
+    if statement.body != plan.parameters:
         raise MalformedMessageError("the model is not the one that the plan names")
     if len(parameters) != 4 * num_parameters * plan.num_vectors:
         raise MalformedMessageError(
             f"{plan.num_vectors} x {num_parameters} float32 parameters must come with the plan"
         )
     vectors_VP = np.frombuffer(parameters, dtype="<f4").astype(np.float32).reshape(plan.num_vectors, -1)
-    if not np.all(np.abs(vectors_VP) <= MAX_ABS_PARAMETER):
+    # Of a NaN, least and most are NaN; an array of absolute values would be as large as the model.
+    if not (vectors_VP.min() >= -MAX_ABS_PARAMETER and vectors_VP.max() <= MAX_ABS_PARAMETER):
         raise PolicyRefusal("model-not-finite", f"a parameter is NaN or beyond {MAX_ABS_PARAMETER:g}")
     return tuple(vectors_VP)

@@ -161,7 +161,7 @@ class Site:
                     self.log.answered(plan, body=answer.body, ledger=head, again=True)
                     return given_message
                 with self.log.tracing_strangers():
-                    return self._work(plan, own, parameters)
+                    return self._work(statement, own, parameters)
             except PolicyRefusal as refusal:
                 logger.warning("round %d %s: %s", plan.round, plan.phase, refusal)
                 self.log.refused(plan, refusal.code)
@@ -197,9 +197,10 @@ class Site:
             raise PolicyRefusal("round-asked-differently", f"round {plan.round} was answered to another plan")
         return statement, message
 
-    def _work(self, plan: RoundPlan, own: SiteTerms, parameters: bytes) -> bytes:
+    def _work(self, statement: PlanStatement, own: SiteTerms, parameters: bytes) -> bytes:
+        plan = statement.plan
         admission = self._admit(plan, own)
-        vector_P, *beside = received_vectors(plan, parameters, num_parameters=self._num_parameters)
+        vector_P, *beside = received_vectors(statement, parameters, num_parameters=self._num_parameters)
         controls = self._controls.begin(plan, beside)
         personal = self._personal.begin(plan, self._model, size=self._num_parameters)
         self._charge(plan, admission.spends)

@@ -121,7 +121,7 @@ class Checkpoint:
 
 def parameter_bytes(parameters_P: NDArray[np.float32]) -> bytes:
     """Return the little-endian bytes that travel and whose digest a plan names."""
-    return parameters_P.astype("<f4").tobytes()
+    return parameters_P.astype("<f4", copy=False).tobytes()
 
 
 def encode_model(parameters_P: NDArray[np.float32], spec: ModelSpec) -> bytes:

@@ -13,6 +13,7 @@ from fed_sim.bench.ingest import FORMATS, Row
 from fed_sim.bench.masking import Row as MaskRow
 from fed_sim.bench.step import CASES, TARGETS, Measured, Targets, measure
 from fed_sim.bench.step_ways import OPACUS_WAYS, OURS, PLAIN, Case
+from fed_sim.bench.wire import Row as WireRow
 from fed_sim.cli import app
 
 
@@ -123,3 +124,30 @@ def test_aggregation_is_judged_by_its_limit_or_by_flower() -> None:
     assert row.met and not replace(row, ours_ms=15.1).met
     faster = replace(row, limit_ms=None, flower_ms=150.0, target=10.0)
     assert faster.met and not replace(faster, flower_ms=149.0).met
+
+
+def test_the_wire_is_measured_there_and_back(tmp_path: Path) -> None:
+    figures = tmp_path / "wire.json"
+    command = ["bench", "wire", "--parameters", "1000", "--repeats", "1", "--json", str(figures)]
+    ran = CliRunner().invoke(app, command, catch_exceptions=False)
+    row = json.loads(figures.read_text(encoding="utf-8"))
+    assert ran.exit_code == 0
+    assert row["ours_ms"] == row["encode_ms"] + row["decode_ms"] > 0
+    assert all(value > 0 for name, value in row.items() if name.endswith("_ms"))
+
+
+def test_a_slow_wire_misses_its_target() -> None:
+    fast = WireRow(
+        megabytes=44.7,
+        encode_ms=30.0,
+        decode_ms=30.0,
+        carried_send_ms=1.0,
+        carried_receive_ms=1.0,
+        flower_send_ms=113.0,
+        flower_receive_ms=58.0,
+        update_encode_ms=1.0,
+        update_decode_ms=1.0,
+    )
+    assert fast.met
+    assert not replace(fast, decode_ms=30.1).met
+    assert not replace(fast, decode_ms=float("nan")).met

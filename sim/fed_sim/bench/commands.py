@@ -31,6 +31,9 @@ from fed_sim.bench.step import TARGETS, Measured
 from fed_sim.bench.step import measure as measure_steps
 from fed_sim.bench.utility_runs import run_benchmarks
 from fed_sim.bench.utility_table import Result, Results, lines
+from fed_sim.bench.wire import TARGET_MS as WIRE_TARGET_MS
+from fed_sim.bench.wire import Row as WireRow
+from fed_sim.bench.wire import measure as measure_wire
 
 app = typer.Typer(
     help="Measure speed on this machine, as ratios within one run; or what privacy costs in accuracy.",
@@ -105,6 +108,19 @@ def aggregate(
     Console().print(_aggregation_table(rows, parameters))
     if json_file is not None:
         write_json(json_file, [asdict(row) | {"ratio": row.ratio, "met": row.met} for row in rows])
+
+
+@app.command()
+def wire(
+    parameters: Annotated[int, typer.Option(min=100, help="Parameters of the model.")] = 11_170_000,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each way takes its turn.")] = 9,
+    json_file: JsonOption = None,
+) -> None:
+    """Bring a model to a site and an update back, but for the line, against Flower's own messages."""
+    row = measure_wire(parameters=parameters, repeats=repeats)
+    Console().print(_wire_table(row))
+    if json_file is not None:
+        write_json(json_file, asdict(row) | {"ours_ms": row.ours_ms, "met": row.met})
 
 
 @app.command()
@@ -205,6 +221,24 @@ def _aggregation_table(rows: list[AggregationRow], parameters: int) -> Table:
             f"{bound} {row.target:g}x",
             "met" if row.met else "missed",
         )
+    return table
+
+
+def _wire_table(row: WireRow) -> Table:
+    table = Table(
+        title=f"{row.megabytes:.1f} MB of float32 on one core: ms",
+        caption=f"a model, sent and received: {row.ours_ms:.0f} ms, <= {WIRE_TARGET_MS:g} ms "
+        + ("met" if row.met else "missed"),
+    )
+    for heading in ("", "send", "receive"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, send_ms, receive_ms in (
+        ("a model: encoded, hashed, signed; checked, decoded", row.encode_ms, row.decode_ms),
+        ("the same by Flower, of its own arrays", row.flower_send_ms, row.flower_receive_ms),
+        ("what Flower takes to carry ours", row.carried_send_ms, row.carried_receive_ms),
+        ("an update, in 64-bit fixed point", row.update_encode_ms, row.update_decode_ms),
+    ):
+        table.add_row(name, f"{send_ms:.0f}", f"{receive_ms:.0f}")
     return table
 
 

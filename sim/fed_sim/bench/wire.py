@@ -1,0 +1,143 @@
+"""What it costs to bring a model to a site, but for the line itself: our way, and Flower's.
+
+Ours is written, hashed and signed as the coordinator does it, and checked and read as a site does. What
+Flower adds when it carries our bytes, its own pieces, hashes and messages, is timed apart. Flower's own way
+is an `ArrayRecord` of the same numbers.
+"""
+
+# Shape letters: P parameters.
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from flwr.app import ArrayRecord, RecordDict
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, no_object_id_recompute
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from numpy.typing import NDArray
+
+from fed_client.received_model import received_vectors
+from fed_common import fixedpoint, seeds
+from fed_common.audit_log.head import EMPTY_LOG
+from fed_common.checkpoint import parameter_bytes
+from fed_common.errors import MalformedMessageError
+from fed_common.flower_payload import pack, unpack
+from fed_common.machine import settle_in
+from fed_common.messages import PlanStatement, seal, unseal
+from fed_common.names import Digest, SiteName, digest_of
+from fed_common.signing import SigningKey
+from fed_sim.bench.plans import bench_plan
+from fed_sim.bench.timing import interleaved_ms
+
+TARGET_MS = 60.0
+# Of a ResNet-18, whose parameters come to Flower in so many arrays.
+_LAYERS = 62
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Milliseconds on one core to send and to receive; `carried_*` is what Flower takes to carry ours."""
+
+    megabytes: float
+    encode_ms: float
+    decode_ms: float
+    carried_send_ms: float
+    carried_receive_ms: float
+    flower_send_ms: float
+    flower_receive_ms: float
+    update_encode_ms: float
+    update_decode_ms: float
+
+    @property
+    def ours_ms(self) -> float:
+        """Return what it takes to encode, hash and decode a model."""
+        return self.encode_ms + self.decode_ms
+
+    @property
+    def flower_ms(self) -> float:
+        """Return what Flower takes for the same."""
+        return self.flower_send_ms + self.flower_receive_ms
+
+    @property
+    def met(self) -> bool:
+        """Tell whether it takes no longer than it should."""
+        return self.ours_ms <= TARGET_MS
+
+
+def measure(*, parameters: int, repeats: int) -> Row:
+    """Return a model's way from the coordinator to a site, and an update's way back."""
+    settle_in()  # as daemons do
+    key = SigningKey(Ed25519PrivateKey.generate())
+    model_P = seeds.stream(0, "bench wire").normal(scale=0.1, size=parameters).astype(np.float32)
+    update_P = model_P.astype(np.float64)
+    message, update = _sent(model_P, key), _update_sent(update_P)
+    carried = _flower_sent(pack(message))
+    arrays = [np.ascontiguousarray(layer_P) for layer_P in np.array_split(model_P, _LAYERS)]
+    own = _flower_sent(_as_record(arrays))
+    ways: dict[str, Callable[[], object]] = {
+        "encode": partial(_sent, model_P, key),
+        "decode": partial(_received, message, key, parameters),
+        "carried send": lambda: _flower_sent(pack(message)),
+        "carried receive": lambda: unpack(_flower_received(*carried), at_most=len(message)),
+        "flower send": lambda: _flower_sent(_as_record(arrays)),
+        "flower receive": lambda: _arrays_of(_flower_received(*own)),
+        "update encode": partial(_update_sent, update_P),
+        "update decode": partial(_update_received, *update, parameters),
+    }
+    times_ms = interleaved_ms(ways, repeats=repeats)
+    return Row(megabytes=4e-6 * parameters, **{f"{way.replace(' ', '_')}_ms": times_ms[way] for way in ways})
+
+
+def _sent(model_P: NDArray[np.float32], key: SigningKey) -> bytes:
+    """Return the message of a round, as the coordinator makes it."""
+    body = parameter_bytes(model_P)
+    digest = digest_of(body)
+    plan = bench_plan([SiteName("north")], parameters=digest)
+    return seal(PlanStatement(plan=plan, expires=1 << 40, body=digest, log=EMPTY_LOG), body, key)
+
+
+def _received(message: bytes, key: SigningKey, parameters: int) -> NDArray[np.float32]:
+    """Return the model that a site computes with."""
+    statement, body = unseal(message, PlanStatement, key.verifying_key)
+    (model_P,) = received_vectors(statement, body, num_parameters=parameters)
+    return model_P
+
+
+def _update_sent(update_P: NDArray[np.float64]) -> tuple[bytes, Digest]:
+    """Return a site's answer and its digest."""
+    body = fixedpoint.to_bytes(fixedpoint.to_fixed(update_P))
+    return body, digest_of(body)
+
+
+def _update_received(body: bytes, digest: Digest, parameters: int) -> NDArray[np.int64]:
+    """Return what the coordinator folds."""
+    if digest_of(body) != digest:
+        raise MalformedMessageError("the update isn't the one that was sent")
+    return fixedpoint.from_bytes(body, size=parameters)
+
+
+def _as_record(arrays: list[NDArray[np.float32]]) -> RecordDict:
+    return RecordDict({"model": ArrayRecord(arrays)})
+
+
+def _arrays_of(content: RecordDict) -> list[NDArray[np.float32]]:
+    return [
+        np.asarray(array, dtype=np.float32) for array in content.array_records["model"].to_numpy_ndarrays()
+    ]
+
+
+def _flower_sent(content: RecordDict) -> tuple[str, dict[str, bytes]]:
+    """Return the objects that Flower would store or push, by their hashes."""
+    with no_object_id_recompute():  # as Flower itself does, and our coordinator
+        objects = get_all_nested_objects(content)
+        return content.object_id, {name: each.deflate() for name, each in objects.items()}
+
+
+def _flower_received(name: str, objects: dict[str, bytes]) -> RecordDict:
+    """Return the content that was sent as `objects`."""
+    content = inflate_object_from_contents(name, objects, keep_object_contents=True)
+    if not isinstance(content, RecordDict):
+        raise TypeError(f"Flower made a {type(content).__name__} of a RecordDict")
+    return content
