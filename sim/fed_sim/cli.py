@@ -21,6 +21,7 @@ from fed_sim.bench.commands import app as bench
 from fed_sim.consortium import REFERENCES_FILE, TEST_SET_FILE, Consortium, found_consortium
 from fed_sim.engine.command import virtual
 from fed_sim.experiments.command import compare, report, sweep
+from fed_sim.example_table import write_example
 from fed_sim.hospitals import FederationSummary
 from fed_sim.making import DataTable, make_hospitals
 from fed_sim.partition import Spread
@@ -86,12 +87,17 @@ def phantoms(
 def import_images(
     source: Annotated[
         Path,
-        typer.Argument(help="A MedMNIST .npz; or, with --index, an .npz with `images` or a folder."),
+        typer.Argument(
+            help="A MedMNIST .npz; with --index, an .npz with `images` or a folder; with --columns, a table."
+        ),
     ],
     out: OutOption,
     index: Annotated[
         Path | None,
         typer.Option(help="The CSV file whose row k describes image k; with a folder, it names files."),
+    ] = None,
+    columns: Annotated[
+        Path | None, typer.Option(help="With a table: which columns are learnt from, and their constants.")
     ] = None,
     label: Annotated[str, typer.Option(help="The index's label column.")] = "label",
     patient: Annotated[str, typer.Option(help="The index's patient column.")] = "patient",
@@ -125,6 +131,7 @@ def import_images(
     options = {
         "source": source,
         "index": index,
+        "columns": columns,
         "label": label,
         "patient": patient,
         "classes": classes or (),
@@ -136,6 +143,13 @@ def import_images(
     spread = Spread(sites=sites, partition=partition_of(partition, skew=skew, column=site), seed=seed)
     summary = make_hospitals(data, out, collections=Path(), spread=spread)
     _tell(out, summary)
+
+
+@app.command(name="example-table")
+def example_table(out: OutOption) -> None:
+    """Write scikit-learn's breast-cancer table and its columns.toml, for `import --columns`."""
+    table, columns = write_example(out)
+    typer.echo(f"{table}\n{columns}")
 
 
 @app.command(name="test-set")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fed_common.errors import ConfigError, DataError
 from fed_common.seeds import stream
-from fed_common.task import Recipe, Task
+from fed_common.task import ModelName, Recipe, Task
 from fed_sim.dicom_writer import Device, DicomImage, Encoding, Modality, Person, Visit
 from fed_sim.hospitals import (
     PUBLIC_TEST,
@@ -56,10 +56,12 @@ class Collection:
 
     name: str
     finding: Finding
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | NDArray[np.uint16]
     labels: tuple[int, ...]
     patients: tuple[str, ...]
     test_patients: frozenset[str]
+    recipe: Recipe | None = None
+    model: ModelName = "seed-cnn"
     splits: tuple[str, ...] = ()
     site_of: Mapping[str, str] = field(default_factory=dict)
 
@@ -102,9 +104,16 @@ def write_collection(
     )
     names = site_names(len(dealt))
     finding = collection.finding
-    recipe = Recipe(channels=3 if collection.in_colour else 1)
+    recipe = collection.recipe or Recipe(channels=3 if collection.in_colour else 1)
     start_federation(
-        out, Task(name=collection.name, classes=finding.classes, positive=finding.positive, recipe=recipe)
+        out,
+        Task(
+            name=collection.name,
+            classes=finding.classes,
+            positive=finding.positive,
+            recipe=recipe,
+            model=collection.model,
+        ),
     )
     how = {"kind": type(spread.partition).__name__, **asdict(spread.partition)}
     summary = FederationSummary(
@@ -170,7 +179,7 @@ def _as_seen_by_all(collection: Collection, spread: Spread) -> Collection:
 
 def _scanned(
     collection: Collection, scanners: Mapping[str, ShiftedScanner], *, seed: int
-) -> NDArray[np.uint8]:
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
     images = collection.images.copy()
     for row, patient in enumerate(collection.patients):
         if patient in scanners:
@@ -182,6 +191,8 @@ def _images(collection: Collection, patients: frozenset[str]) -> Iterator[Labell
     """Yield the images of `patients`, in the collection's order."""
     device = Device(modality="OP" if collection.in_colour else collection.finding.modality)
     encoding = Encoding(photometric="RGB" if collection.in_colour else "MONOCHROME2")
+    if collection.images.dtype == np.uint16:
+        encoding = Encoding(bits_stored=16, window_center=1 << 15, window_width=1 << 16)
     number_of = {patient: number for number, patient in enumerate(sorted(set(collection.patients)))}
     for row, patient in enumerate(collection.patients):
         if patient not in patients:

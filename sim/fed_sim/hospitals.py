@@ -208,10 +208,18 @@ def write_labels(path: Path, rows: Sequence[LabelRow]) -> None:
 def _task_toml(task: Task) -> str:
     """Return the task as TOML; JSON's strings and arrays of strings are also TOML's."""
     recipe = task.recipe
+    model = f"model = {json.dumps(task.model)}\n" if task.model != "seed-cnn" else ""
+    window = (
+        f"window_centre = {recipe.window_centre}\nwindow_width = {recipe.window_width}\n"
+        if recipe.intensity == "fixed"
+        else ""
+    )
     return (
         f"name = {json.dumps(task.name)}\n"
         f"classes = {json.dumps(task.classes)}\n"
-        f"positive = {json.dumps(task.positive)}\n\n"
+        f"positive = {json.dumps(task.positive)}\n"
+        f"{model}\n"
         f"[recipe]\nsize = {recipe.size}\nchannels = {recipe.channels}\n"
         f"intensity = {json.dumps(recipe.intensity)}\n"
+        f"{window}"
     )

@@ -16,19 +16,21 @@ from fed_sim.imports import ArraySource, import_array, import_medmnist
 from fed_sim.partition import ByPatient, Spread
 from fed_sim.phantoms import write_phantoms
 from fed_sim.pictures import PictureSource, import_pictures
+from fed_sim.records import import_records
 
 
 class DataTable(ConfigTable):
     """Which images are dealt out; without a `source`, phantoms are drawn.
 
     `source` is a MedMNIST file or, with an `index`, an .npz file with `images`, or a folder or .zip file of
-    pictures; both are relative to the folder of all collections. `classes` leaves the other classes of
+    pictures, or, with `columns`, a table; all are relative to the folder of all collections. `classes` leaves the other classes of
     pictures out. `test_fraction` of the patients are the public test set; hospitals need none of their own,
     but can hold out `site_test_fraction` of theirs. `sizes` and `test_patients` are the phantoms'.
     """
 
     source: Path | None = None
     index: Path | None = None
+    columns: Path | None = None
     label: str = "label"
     patient: str = "patient"
     classes: tuple[str, ...] = ()
@@ -59,6 +61,14 @@ def make_hospitals(data: DataTable, out: Path, *, collections: Path, spread: Spr
             test_patients=data.test_patients,
         )
     source = collections / data.source
+    if data.columns is not None:
+        return import_records(
+            source,
+            out,
+            columns=collections / data.columns,
+            spread=spread,
+            test_fraction=data.test_fraction,
+        )
     if data.index is None:
         if source.suffix != ".npz":
             raise ConfigError("pictures need an index, with the columns file and label")

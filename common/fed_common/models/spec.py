@@ -15,6 +15,7 @@ from fed_common.errors import ConfigError
 from fed_common.layout import layout_of, num_parameters
 from fed_common.models.architecture import Architecture
 from fed_common.models.frozen import FrozenThenHead
+from fed_common.models.records import LINEAR, PERCEPTRON
 from fed_common.models.resnet import RESNET_18, RESNET_18_WS
 from fed_common.models.scattering_network import SCATTERING, SCATTERING_FOR_FEW
 from fed_common.models.seed_cnn import SEED_CNN
@@ -27,6 +28,8 @@ ARCHITECTURES: dict[ModelName, Architecture] = {
     "resnet-18-ws": RESNET_18_WS,
     "scattering": SCATTERING,
     "scattering-for-few": SCATTERING_FOR_FEW,
+    "linear": LINEAR,
+    "perceptron": PERCEPTRON,
 }
 
 
