@@ -20,8 +20,8 @@ from fed_sim.baseline import BaselineTerms, draw_curves
 from fed_sim.bench.commands import app as bench
 from fed_sim.consortium import REFERENCES_FILE, TEST_SET_FILE, Consortium, found_consortium
 from fed_sim.engine.command import virtual
-from fed_sim.experiments.command import compare, report, sweep
 from fed_sim.example_table import write_example
+from fed_sim.experiments.command import compare, report, sweep
 from fed_sim.hospitals import FederationSummary
 from fed_sim.making import DataTable, make_hospitals
 from fed_sim.partition import Spread
@@ -145,9 +145,9 @@ def import_images(
     _tell(out, summary)
 
 
-@app.command(name="example-table")
+@app.command(name="example")
 def example_table(out: OutOption) -> None:
-    """Write scikit-learn's breast-cancer table and its columns.toml, for `import --columns`."""
+    """Write a table to try `import --columns` with: scikit-learn's breast-cancer set."""
     table, columns = write_example(out)
     typer.echo(f"{table}\n{columns}")
 

@@ -23,9 +23,10 @@ class DataTable(ConfigTable):
     """Which images are dealt out; without a `source`, phantoms are drawn.
 
     `source` is a MedMNIST file or, with an `index`, an .npz file with `images`, or a folder or .zip file of
-    pictures, or, with `columns`, a table; all are relative to the folder of all collections. `classes` leaves the other classes of
-    pictures out. `test_fraction` of the patients are the public test set; hospitals need none of their own,
-    but can hold out `site_test_fraction` of theirs. `sizes` and `test_patients` are the phantoms'.
+    pictures, or, with `columns`, a table; all are relative to the folder of all collections. `classes` leaves
+    the other classes of pictures out. `test_fraction` of the patients are the public test set; hospitals need
+    none of their own, but can hold out `site_test_fraction` of theirs. `sizes` and `test_patients` are the
+    phantoms'.
     """
 
     source: Path | None = None
