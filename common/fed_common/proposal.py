@@ -84,6 +84,16 @@ class Proposal:
     evaluation: EvaluationTable
     statistics: StatisticsTable | None = None
     personal: PersonalTable | None = None
+    algorithm: str = "fedavg"
+
+    @property
+    def is_summed_once(self) -> bool:
+        """Tell whether each step of a site is in one sum of all sites', and what is seen of it nowhere else.
+
+        What is personal is in no sum: the counts that measure it tell of steps with one site's noise. With
+        SCAFFOLD a site's earlier step is in a later sum once more, perhaps with other sites' noise.
+        """
+        return self.personal is None and self.algorithm != "scaffold"
 
     def evaluates_after(self, round_number: int) -> bool:
         """Tell whether the sites measure the model of this round; the last one always is."""
@@ -175,6 +185,10 @@ class _ProposedSchedule(ScheduleTable, extra="ignore"):
     """The schedule in a table that holds more."""
 
 
+class _ProposedAlgorithm(ConfigTable, extra="ignore"):
+    name: str = "fedavg"
+
+
 class _ProposedSite(ConfigTable, extra="ignore"):
     name: str
     patients: PositiveInt
@@ -186,6 +200,7 @@ class _ProposalFile(ConfigTable, extra="ignore"):
     evaluation: EvaluationTable = EvaluationTable()
     statistics: StatisticsTable | None = None
     personal: PersonalChoice | None = None
+    algorithm: _ProposedAlgorithm = _ProposedAlgorithm()
     sites: tuple[_ProposedSite, ...] = ()
 
 
@@ -204,5 +219,6 @@ def load_proposal(path: Path) -> tuple[Proposal, Mapping[str, int]]:
         evaluation=file.evaluation,
         statistics=file.statistics,
         personal=file.personal,
+        algorithm=file.algorithm.name,
     )
     return proposal, {site.name: site.patients for site in file.sites}

@@ -10,7 +10,6 @@ from fed_common.accounting import PldAccountant
 from fed_common.adversaries import Claim, MaskedSums, claims
 from fed_common.config import ConfigTable
 from fed_common.errors import ConfigError
-from fed_common.local_methods import ControlVariates
 from fed_common.masking.terms import MIN_MEMBERS, fewest_summed
 from fed_common.models import ModelSpec, spec_for
 from fed_common.names import Digest
@@ -173,16 +172,12 @@ class RunSettings:
     def claim_alone(self) -> Claim | None:
         """Return the claim against the coordinator alone, None where it is no other than that against all.
 
-        What is personal is in no sum: the counts that measure it tell of steps with one site's noise. With
-        SCAFFOLD a site's earlier step is in a later sum once more, perhaps with other sites' noise.
-
         Raises:
             ConfigError: no noise keeps the run within its epsilon.
         """
-        seen_again = isinstance(self.algorithm.local_method(), ControlVariates)
-        if not self.masked or self.personal is not None or seen_again:
-            return None
         proposal = self.proposal
+        if not self.masked or not proposal.is_summed_once:
+            return None
         training, *counts = proposal.spends(proposal.noise_multiplier())
         sums = MaskedSums(
             honest_sites=fewest_summed(len(self.cohort)), steps_per_round=self.training.steps_per_round
@@ -228,6 +223,7 @@ class RunSettings:
             evaluation=self.evaluation,
             statistics=self.statistics,
             personal=self.personal,
+            algorithm=self.algorithm.name,
         )
 
     def statistics_terms(self) -> StatisticsTerms | None:

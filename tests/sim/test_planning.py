@@ -1,7 +1,9 @@
 """A plan says the same as the accountants, and a forecast's interval is the one of the textbook."""
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from scipy import stats
@@ -13,6 +15,7 @@ from fed_common.proposal import EvaluationTable, PrivacyTable, Proposal, Schedul
 from fed_sim.cli import app
 from fed_sim.planning.forecast import mean_with_interval
 from fed_sim.planning.plan import make_plan
+from fed_sim.scenario import gallery_file
 
 PROPOSAL = Proposal(
     schedule=ScheduleTable(rounds=40, steps_per_round=1),
@@ -48,6 +51,21 @@ def test_several_steps_per_round_leave_one_claim() -> None:
 def test_two_sites_leave_one_claim() -> None:
     two = {name: SIZES[name] for name in ("north", "south")}
     assert len(make_plan(PROPOSAL, two, budget=8.0).claims_if_masked) == 1
+
+
+def test_what_a_sum_shows_again_leaves_one_claim(tmp_path: Path) -> None:
+    file = tmp_path / "federation.toml"
+    text = gallery_file("phantoms").read_text()
+    file.write_text(re.sub("steps_per_round = .*", "steps_per_round = 1", text))
+    assert len(_claims(file)) == 2
+    file.write_text(file.read_text() + '\n[algorithm]\nname = "scaffold"\n')
+    assert len(_claims(file)) == 1
+
+
+def _claims(file: Path) -> list[object]:
+    ran = CliRunner().invoke(app, ["plan", str(file), "--json"], catch_exceptions=False)
+    claims: list[object] = json.loads(ran.stdout)["claims_if_masked"]
+    return claims
 
 
 def test_options_replace_what_a_file_says() -> None:

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fed_client.algorithms.correction import Correction, draw_to
+from fed_client.algorithms.correction import Correction, correction_of, draw_to
 from fed_common.personal_methods import Apfl, Ditto
 from fed_common.plans import TrainTerms
 
@@ -71,7 +71,10 @@ class WithLocalLayers:
     ) -> Trained:
         """Return the update, zero in the site's own coordinates, and what these have become."""
         start_P = self.measured(received_P)
-        moved_P = train(start_P, terms, self._held(correction) if self.head_steps else correction)
+        if self.head_steps:
+            # Named here, or the method's own would be left out for the one that holds.
+            correction = self._held(correction or correction_of(terms.method, start_P.astype(np.float32)))
+        moved_P = train(start_P, terms, correction)
         return Trained(shared_P=np.where(self.local_P, 0.0, moved_P), own_P=start_P + moved_P)
 
     def measured(self, received_P: NDArray[np.float32]) -> Weights:

@@ -65,6 +65,7 @@ def plan(
         evaluation=_changed(proposed.evaluation, every=evaluate_every, noise_multiplier=evaluation_noise),
         statistics=statistics,
         personal=proposed.personal,
+        algorithm=proposed.algorithm,
     )
     if patients or not sizes:
         sizes = {f"site-{n}": size for n, size in enumerate(patients or usual_sizes(3), start=1)}

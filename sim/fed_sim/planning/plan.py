@@ -71,7 +71,7 @@ def make_plan(proposal: Proposal, sizes: Mapping[str, int], *, budget: float) ->
 
 
 def _masked(proposal: Proposal, num_sites: int) -> MaskedSums | None:
-    if num_sites < MIN_MEMBERS or proposal.personal is not None:  # see `RunSettings.claim_alone`
+    if num_sites < MIN_MEMBERS or not proposal.is_summed_once:
         return None
     return MaskedSums(
         honest_sites=fewest_summed(num_sites), steps_per_round=proposal.schedule.steps_per_round

@@ -84,6 +84,22 @@ def test_a_sites_own_head_goes_on_from_where_it_was_and_is_not_in_the_update(
     assert np.array_equal(method.measured(RECEIVED_P), start_P)
 
 
+def test_what_fedprox_adds_is_not_lost_where_fedrep_holds_layers() -> None:
+    method = WithLocalLayers(local_P=HEAD_P, head_steps=1, own_P=None)
+    drawn = replace(terms(steps=3), method=Proximal(mu=5.0))
+
+    trained = method.train(RECEIVED_P, drawn, privately, None)
+
+    after_P = by_torch(
+        RECEIVED_P,
+        steps=3,
+        penalty=lambda weights_P: 5.0 * (weights_P - torch.from_numpy(RECEIVED_P)),
+        moves=lambda step: HEAD_P if step < 1 else ~HEAD_P,
+    )
+    assert trained.own_P is not None
+    np.testing.assert_allclose(trained.own_P, after_P, atol=1e-6)
+
+
 def test_fedrep_trains_the_head_alone_first_and_then_the_body_alone() -> None:
     method = WithLocalLayers(local_P=HEAD_P, head_steps=2, own_P=OWN_P)
     start_P = np.where(HEAD_P, OWN_P, RECEIVED_P)
