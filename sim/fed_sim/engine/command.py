@@ -9,6 +9,7 @@ import typer
 from fed_common.checkpoint import encode_model
 from fed_common.files import write_atomically
 from fed_sim.engine.opening import SPEC, opened_run
+from fed_sim.engine.participation import rounds_of_sites
 from fed_sim.engine.progress import ConsoleDisplay, JsonDisplay
 from fed_sim.engine.scenario import load_virtual
 
@@ -29,5 +30,6 @@ def virtual(
             state = opened.run.go_on(opened.state, tell=display.show)
         model = out / "model.safetensors"
         write_atomically(model, encode_model(state.weights.model_P, SPEC))
-        epsilon = opened.ledgers.largest_epsilon() if opened.ledgers else None
+        trained = rounds_of_sites(terms.virtual, rounds=terms.training.rounds)
+        epsilon = opened.ledgers.largest_epsilon(trained) if opened.ledgers else None
         display.finish(opened, str(model), epsilon)

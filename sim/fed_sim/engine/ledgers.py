@@ -5,7 +5,7 @@ hospital for each of its lines, here a whole round once, because file systems sy
 want synced at the same time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,9 +52,14 @@ class VirtualLedgers:
         with ThreadPoolExecutor(_THREADS) as threads:
             list(threads.map(lambda ledger: ledger.charge(run, number, "train", self.spend), unpaid))
 
-    def largest_epsilon(self) -> float:
-        """Return what the site has spent that has spent most, of those that trained since the start."""
-        spent = {ledger.spends for ledger in self._opened.values()}
+    def largest_epsilon(self, sites: Iterable[int]) -> float:
+        """Return what the one of `sites` has spent that has spent most, over all starts of the run.
+
+        Raises:
+            LedgerError: a ledger was altered.
+            MachineError: a ledger can't be opened.
+        """
+        spent = {self._ledger(site).spends for site in sites}
         return max(charged_epsilon(spends, self.policy.delta, self.accountants) for spends in spent)
 
     def _ledger(self, site: int) -> PrivacyLedger:

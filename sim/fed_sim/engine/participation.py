@@ -17,7 +17,11 @@ def sites_of_round(virtual: VirtualTable, number: int) -> list[int]:
     return chosen
 
 
+def rounds_of_sites(virtual: VirtualTable, *, rounds: int) -> Counter[int]:
+    """Return in how many of the first `rounds` each site trains, of those that train at all."""
+    return Counter(site for number in range(1, rounds + 1) for site in sites_of_round(virtual, number))
+
+
 def most_rounds(virtual: VirtualTable, *, rounds: int) -> int:
     """Return in how many rounds the site trains that trains most often: what noise must be calibrated to."""
-    trained = Counter(site for number in range(1, rounds + 1) for site in sites_of_round(virtual, number))
-    return max(trained.values())
+    return max(rounds_of_sites(virtual, rounds=rounds).values())
