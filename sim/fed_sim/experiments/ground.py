@@ -13,14 +13,20 @@ from typing import Self
 from fed_client.config import SiteConfig, load_site_config
 from fed_client.dataset import SiteDataset
 from fed_client.opening import open_registered, register_configured
+from fed_common import canonical
+from fed_common.errors import ConfigError
+from fed_common.files import write_atomically
 from fed_common.machine import settle_in
-from fed_common.names import SiteName
+from fed_common.names import Digest, SiteName, digest_of
 from fed_common.plans import SiteTerms
 from fed_server.config import FederationConfig, load_federation_config
 from fed_sim.consortium import Consortium, found_consortium
 from fed_sim.experiments.known_pictures import KnownPictures
+from fed_sim.hospitals import SUMMARY_FILE
 from fed_sim.references import pool
 from fed_sim.scenario import Scenario
+
+_TERMS_FILE = "founded-on.sha256"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +50,20 @@ class Ground:
         """Return the federation in `folder`, founded and registered there if nobody did before.
 
         Raises:
+            ConfigError: it was founded on other hospitals or data, or for another model or test fraction.
             FedError: of the family that says who must act.
         """
         settle_in()
-        if not folder.exists():
+        data = scenario.data.model_copy(update={"site_test_fraction": test_fraction})
+        scenario = scenario.model_copy(update={"data": data})
+        terms = _terms(hospitals, scenario)
+        if folder.exists():
+            _refuse_other(folder, terms)
+        else:
             unfinished = folder.with_suffix(".unfinished")
-            data = scenario.data.model_copy(update={"site_test_fraction": test_fraction})
-            scenario = scenario.model_copy(update={"data": data})
             shutil.rmtree(unfinished, ignore_errors=True)
             _found(unfinished, hospitals=hospitals, scenario=scenario, known=known)
+            write_atomically(unfinished / _TERMS_FILE, terms.encode())
             unfinished.rename(folder)
         consortium = Consortium.at(folder)
         config = load_federation_config(consortium.federation_file)
@@ -90,6 +101,31 @@ class Ground:
         for images in (dataset.train, dataset.validation, dataset.test):
             if len(images.labels_N):
                 known.prepare(self.config.settings.model, images.images_NCHW)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Terms:
+    hospitals: Digest
+    scenario: str
+
+
+def _terms(hospitals: Path, scenario: Scenario) -> Digest:
+    """Return what identifies all that a federation keeps of its founding, besides chance."""
+    return canonical.digest(
+        _Terms(
+            hospitals=digest_of((hospitals / SUMMARY_FILE).read_bytes()),
+            scenario=scenario.model_dump_json(include={"data", "partition", "model"}),
+        )
+    )
+
+
+def _refuse_other(folder: Path, terms: Digest) -> None:
+    file = folder / _TERMS_FILE
+    if not file.exists() or file.read_text(encoding="ascii") != terms:
+        raise ConfigError(
+            f"{folder}: was founded on other hospitals, data, model or test fraction; "
+            "choose another folder for these"
+        )
 
 
 def _found(folder: Path, *, hospitals: Path, scenario: Scenario, known: KnownPictures) -> None:

@@ -24,7 +24,7 @@ class Verdict:
 
     @property
     def helps(self) -> bool:
-        """Tell whether the gain is beyond chance."""
+        """Tell whether the gain of the best is beyond chance, as if nobody had chosen it."""
         return self.gain.low > 0
 
 

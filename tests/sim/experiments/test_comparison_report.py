@@ -1,7 +1,7 @@
 """The report says for every hospital where learning together doesn't help, and reaches out to nothing."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -103,14 +103,18 @@ def summary() -> FederationSummary:
     )
 
 
-def test_the_page_has_every_hospital_and_sentence_and_reaches_out_to_nothing(tmp_path: Path) -> None:
-    with Store.opened(tmp_path / "results.sqlite") as store:
-        for one in cells():
+def page_of(trained: Iterable[Measured], folder: Path) -> str:
+    """Return the report's text, however its lines are broken."""
+    (folder / "play/seed-1").mkdir(parents=True)
+    with Store.opened(folder / "results.sqlite") as store:
+        for one in trained:
             store.add(one, terms=Digest("a" * 64))
-    (tmp_path / "play/seed-1").mkdir(parents=True)
-    (tmp_path / "play/seed-1/federation.json").write_text(json.dumps(asdict(summary())))
+    (folder / "play/seed-1/federation.json").write_text(json.dumps(asdict(summary())))
+    return " ".join(write_comparison(folder).read_text().split())
 
-    page = write_comparison(tmp_path).read_text()
+
+def test_the_page_has_every_hospital_and_sentence_and_reaches_out_to_nothing(tmp_path: Path) -> None:
+    page = page_of(cells(), tmp_path)
 
     assert "hospital-2, epsilon 8: learning together makes it worse" in page
     assert "hospital-1, epsilon 8: learning together" not in page
@@ -121,6 +125,28 @@ def test_the_page_has_every_hospital_and_sentence_and_reaches_out_to_nothing(tmp
     assert {(row["arm"], row["where"]) for row in rows} == {
         (arm, where) for arm in ("local", "federated", "pooled") for where in PLACES
     }
+
+
+def test_that_the_best_is_flattered_is_said_once_even_where_it_helps_everybody(tmp_path: Path) -> None:
+    elsewhere = [
+        replace(one, scores=tuple(scores for scores in one.scores if scores.where != "hospital-2"))
+        for one in cells()
+        if one.cell.hospital != "hospital-2"
+    ]
+
+    helps, hinders = page_of(elsewhere, tmp_path / "helps"), page_of(cells(), tmp_path / "hinders")
+
+    assert "helps every hospital at every budget, by the method that is best there" in helps
+    assert [page.count("The same patients chose it, which flatters it") for page in (helps, hinders)] == [
+        1,
+        1,
+    ]
+
+
+def test_the_page_says_what_no_privacy_still_does(tmp_path: Path) -> None:
+    assert "each patient's gradient is clipped and patients are sampled (Poisson)" in page_of(
+        cells(), tmp_path
+    )
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
