@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from fed_common.config import ConfigTable, load_config
+from fed_common.errors import ConfigError
 from fed_common.personal import PersonalChoice
 from fed_common.proposal import EvaluationTable, PrivacyTable, StatisticsTable
 from fed_common.task import ModelName
@@ -62,14 +63,25 @@ def load_scenario(path: Path) -> Scenario:
 
 def gallery(name: str) -> Scenario:
     """Return one of the scenarios that come with the program, such as `phantoms` or `pneumonia`."""
-    return load_scenario(gallery_file(name))
+    return load_scenario(scenario_file(Path(name)))
 
 
 def named_scenario(name: Path) -> Scenario:
-    """Return the scenario in a file, or of that name in the gallery."""
-    return load_scenario(name) if name.suffix == ".toml" else gallery(str(name))
+    """Return the scenario in a file, or of that name in the gallery; see `scenario_file`."""
+    return load_scenario(scenario_file(name))
 
 
-def gallery_file(name: str) -> Path:
-    """Return where a scenario of the gallery would be."""
-    return Path(__file__).parent / "scenarios" / f"{name}.toml"
+def scenario_file(name: Path) -> Path:
+    """Return the TOML file itself, or that of the gallery's scenario of this name.
+
+    Raises:
+        ConfigError: the gallery has none of this name.
+    """
+    if name.suffix == ".toml":
+        return name
+    files = {path.stem: path for path in (Path(__file__).parent / "scenarios").glob("*.toml")}
+    if (file := files.get(str(name))) is None:
+        raise ConfigError(
+            f"no scenario is called {name}; there are {', '.join(sorted(files))}; or name a .toml file"
+        )
+    return file

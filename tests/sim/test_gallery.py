@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from fed_common.errors import ConfigError, DataError
 from fed_common.names import SiteName
@@ -12,6 +13,7 @@ from fed_common.plans import SiteTerms
 from fed_common.task import Recipe, Task
 from fed_server.settings import RunSettings
 from fed_sim import scenario as scenarios
+from fed_sim.cli import app
 from fed_sim.experiments.grid import Study
 from fed_sim.experiments.training import settings_of
 from fed_sim.making import DataTable, make_hospitals
@@ -121,3 +123,11 @@ def test_a_source_is_looked_for_among_the_collections(tmp_path: Path) -> None:
     )
 
     assert len(summary.sites) == 2
+
+
+@pytest.mark.parametrize(
+    "words", ["run nowhere --hospitals h", "plan nowhere", "virtual nowhere", "compare nowhere"]
+)
+def test_a_name_that_the_gallery_lacks_is_answered_with_those_it_has(words: str) -> None:
+    with pytest.raises(ConfigError, match=r"no scenario is called nowhere; there are brain, .*thousand"):
+        CliRunner().invoke(app, words.split(), catch_exceptions=False)

@@ -15,7 +15,7 @@ from fed_common.proposal import EvaluationTable, PrivacyTable, Proposal, Schedul
 from fed_sim.cli import app
 from fed_sim.planning.forecast import mean_with_interval
 from fed_sim.planning.plan import make_plan
-from fed_sim.scenario import gallery_file
+from fed_sim.scenario import scenario_file
 
 PROPOSAL = Proposal(
     schedule=ScheduleTable(rounds=40, steps_per_round=1),
@@ -55,7 +55,7 @@ def test_two_sites_leave_one_claim() -> None:
 
 def test_what_a_sum_shows_again_leaves_one_claim(tmp_path: Path) -> None:
     file = tmp_path / "federation.toml"
-    text = gallery_file("phantoms").read_text()
+    text = scenario_file(Path("phantoms")).read_text()
     file.write_text(re.sub("steps_per_round = .*", "steps_per_round = 1", text))
     assert len(_claims(file)) == 2
     file.write_text(file.read_text() + '\n[algorithm]\nname = "scaffold"\n')

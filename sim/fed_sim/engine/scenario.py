@@ -9,7 +9,7 @@ from fed_common.config import ConfigTable, load_config
 from fed_common.names import Digest, digest_of
 from fed_common.proposal import PositiveInt, PrivacyTable
 from fed_server.settings import TrainingTable
-from fed_sim.scenario import PolicyTable, gallery_file
+from fed_sim.scenario import PolicyTable, scenario_file
 
 
 class VirtualTable(ConfigTable):
@@ -68,4 +68,4 @@ def load_virtual(name: Path) -> VirtualScenario:
     Raises:
         ConfigError: it is missing, or says something that is not allowed.
     """
-    return load_config(name if name.suffix == ".toml" else gallery_file(str(name)), VirtualScenario)
+    return load_config(scenario_file(name), VirtualScenario)

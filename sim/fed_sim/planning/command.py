@@ -20,7 +20,7 @@ from fed_common.proposal import Proposal, StatisticsTable, load_proposal
 from fed_sim.phantoms import usual_sizes, write_phantoms
 from fed_sim.planning.forecast import Cell, forecast_auc
 from fed_sim.planning.plan import Plan, make_plan
-from fed_sim.scenario import gallery_file, load_scenario
+from fed_sim.scenario import named_scenario, scenario_file
 
 Changed = TypeVar("Changed", bound=ConfigTable)
 
@@ -48,7 +48,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run would cost, against whom it protects, and what it leaves of each site's budget."""
-    proposed, sizes = load_proposal(_file(source))
+    proposed, sizes = load_proposal(scenario_file(source))
     statistics = proposed.statistics
     if statistics_noise is not None:
         statistics = _changed(statistics or StatisticsTable(), noise_multiplier=statistics_noise)
@@ -89,7 +89,7 @@ def forecast(
     as_json: JsonOption = False,
 ) -> None:
     """Show the AUC to expect by epsilon and rounds, from whole simulated runs on public images."""
-    terms = load_scenario(_file(scenario))
+    terms = named_scenario(scenario)
     kinds = [(e, r) for e in epsilon or [1.0, 8.0] for r in rounds or [terms.training.rounds]]
     with TemporaryDirectory() as folder, Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task("runs", total=len(kinds) * repeats)
@@ -108,10 +108,6 @@ def forecast(
         typer.echo(json.dumps([asdict(cell) for cell in cells], indent=1))
     else:
         Console().print(_forecast(cells, delta=terms.privacy.delta))
-
-
-def _file(source: Path) -> Path:
-    return source if source.suffix == ".toml" else gallery_file(str(source))
 
 
 def _changed(table: Changed, **values: float | None) -> Changed:
