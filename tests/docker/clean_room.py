@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+# chroot, useradd and ip aren't in every user's path.
+_PATH = "PATH=$PATH:/usr/sbin:/sbin\n"
 # An overlay in a mount namespace of its own: it is gone with the process that holds it.
 _OPEN = """
 set -e
@@ -35,7 +37,7 @@ class Room:
         """Run `script` in the room as root; standard error is part of the output."""
         enter = ["nsenter", f"--target={self.holder}", "--mount", "--root", "--wd"]
         return subprocess.run(
-            [*enter, "sh", "-c", script],
+            [*enter, "sh", "-c", _PATH + script],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -47,7 +49,7 @@ class Room:
 def clean_room(folder: Path) -> Iterator[Room | None]:
     """Yield a room whose files live below the empty `folder`, None where this machine can't make one."""
     with subprocess.Popen(
-        ["unshare", "--mount", "sh", "-c", _OPEN, str(folder)], stdout=subprocess.PIPE, text=True
+        ["unshare", "--mount", "sh", "-c", _PATH + _OPEN, str(folder)], stdout=subprocess.PIPE, text=True
     ) as holder:
         try:
             is_open = holder.stdout is not None and holder.stdout.readline() == "open\n"
