@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.docker.container_files import ROOT
+
 # chroot, useradd and ip aren't in every user's path.
 _PATH = "PATH=$PATH:/usr/sbin:/sbin\n"
 # An overlay in a mount namespace of its own: it is gone with the process that holds it.
@@ -23,6 +25,10 @@ mount -t overlay overlay -o "$layers" "$0/root" 2>/dev/null || {
 mount --rbind /dev "$0/root/dev"
 mount -t proc proc "$0/root/proc"
 mount -t tmpfs tmpfs "$0/root/tmp"
+# The project itself may lie below /tmp.
+mkdir -p "$0/root$1"
+mount --bind "$1" "$0/root$1"
+mount -o remount,bind,ro "$0/root$1"
 exec chroot "$0/root" sh -c 'echo open; exec sleep infinity'
 """
 
@@ -49,7 +55,9 @@ class Room:
 def clean_room(folder: Path) -> Iterator[Room | None]:
     """Yield a room whose files live below the empty `folder`, None where this machine can't make one."""
     with subprocess.Popen(
-        ["unshare", "--mount", "sh", "-c", _PATH + _OPEN, str(folder)], stdout=subprocess.PIPE, text=True
+        ["unshare", "--mount", "sh", "-c", _PATH + _OPEN, str(folder), str(ROOT)],
+        stdout=subprocess.PIPE,
+        text=True,
     ) as holder:
         try:
             is_open = holder.stdout is not None and holder.stdout.readline() == "open\n"
