@@ -3,7 +3,7 @@
 It is what `SystemRandomness` draws on a processor, by ChaCha20 instead of AES; both are keyed with 256 bits.
 """
 
-# Shape letters: N draws, R = 2 N random words.
+# Shape letters: N draws, R = N / 2 random words.
 
 import math
 import os
@@ -12,37 +12,40 @@ import torch
 
 from fed_common.chacha import keystream
 
-# Draws per block: more would take memory, fewer leave a GPU idle.
+# Draws per block, whole blocks of keystream: more would take memory, fewer leave a GPU idle.
 _BLOCK = 1 << 22
+# Of 64 bits, in 64 bytes of ChaCha20's keystream.
+_WORDS_PER_BLOCK = 8
 
 
 def gaussian_on(device: torch.device, size: int, *, std: float) -> torch.Tensor:
     """Return `size` independent normal draws of mean 0, float64, on `device`.
 
-    Each is half the sum of four Box-Muller draws; see `SystemRandomness.gaussian`.
+    Each is half a sum of four Box-Muller draws; see `SystemRandomness.gaussian`.
     """
     key = os.urandom(32)
-    drawn_N = torch.empty(size, dtype=torch.float64, device=device)
-    used = 0
-    for start in range(0, size, _BLOCK):
+    num_blocks = -(-size // _WORDS_PER_BLOCK)
+    drawn_N = torch.empty(num_blocks * _WORDS_PER_BLOCK, dtype=torch.float64, device=device)
+    for start in range(0, drawn_N.numel(), _BLOCK):
         block_N = drawn_N[start : start + _BLOCK]
-        num_blocks = 2 * -(-block_N.numel() // 4)  # of 64 bytes, of which a draw takes 32
-        words = keystream(key, num_blocks, first_block=used, device=device).view(torch.int64).flatten()
-        radii_R, angles_R = words[: 4 * block_N.numel()].chunk(2)
-        block_N.copy_(sum_of_four_normals(radii_R, angles_R).mul_(std / 2))
-        used += num_blocks
-    return drawn_N
+        first, count = start // _WORDS_PER_BLOCK, block_N.numel() // _WORDS_PER_BLOCK
+        words = keystream(key, count, first_block=first, device=device).flatten().view(torch.int64)
+        radii_R, angles_R = words.chunk(2)
+        block_N.copy_(mixed_normals(radii_R, angles_R).mul_(std))
+    return drawn_N[:size]
 
 
-def sum_of_four_normals(radii_R: torch.Tensor, angles_R: torch.Tensor) -> torch.Tensor:
-    """Return sums (N) of four standard normals, each from two random radii and two random angles, int64.
+def mixed_normals(radii_R: torch.Tensor, angles_R: torch.Tensor) -> torch.Tensor:
+    """Return standard normal draws (N), each half a sum of four, from random radii and angles, int64.
 
     See `fed_common.normal_kernel`, which does the same on a processor.
     """
-    lengths_R = ((_high_bits(radii_R) + 1) * 2.0**-53).log_().mul_(-2).sqrt_()
-    angles_R = (_high_bits(angles_R) - 2.0**52).mul_(math.pi * 2.0**-53)
-    first_N, second_N = angles_R.sin_().mul_(lengths_R).chunk(2)
-    return (first_N + second_N).mul_(math.sqrt(2))
+    lengths_R = ((_high_bits(radii_R) + 1) * 2.0**-53).log_().neg_().sqrt_()
+    angles_R = (_high_bits(angles_R) - 2.0**52).mul_(math.pi * 2.0**-52)
+    draws = []
+    for one_N, other_N in ((angles_R.sin() * lengths_R).chunk(2), angles_R.cos_().mul_(lengths_R).chunk(2)):
+        draws += [one_N + other_N, one_N - other_N]
+    return torch.cat(draws)
 
 
 def _high_bits(words_R: torch.Tensor) -> torch.Tensor:

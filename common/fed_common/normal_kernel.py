@@ -26,21 +26,27 @@ _inlined = numba.njit(fastmath={"contract"}, error_model="numpy", forceinline=Tr
 
 
 @_compiled  # type: ignore[untyped-decorator]
-def sum_of_four_normals(
-    radii_R: NDArray[np.uint64], angles_R: NDArray[np.uint64], factor: float, sums_N: NDArray[np.float64]
+def mixed_normals(
+    radii_R: NDArray[np.uint64], angles_R: NDArray[np.uint64], factor: float, draws_N: NDArray[np.float64]
 ) -> None:
-    """Write sums of four standard normals, times `factor`, each from two random radii and two random angles.
+    """Write normal draws of standard deviation `factor`, each half a sum of four, from N / 2 radii and angles.
 
-    The two normals of a radius r and an angle a add up to r cos a + r sin a = sqrt(2) r sin(a + pi/4), and
-    the sine of a uniform angle is distributed as that of one between -pi/2 and pi/2.
+    A radius r and an angle a are two normals, r cos a and r sin a. Four of them, n, become the four sums
+    H n / 2 with Hadamard's matrix H, whose entries are 1 and -1. As H / 2 is orthogonal, the sums are
+    independent and normal as the n are. For two normals the sum and the difference are sqrt(2) r sin b and
+    sqrt(2) r cos b with b = a + pi/4, an angle as random as a. N is a multiple of four.
     """
-    count = sums_N.size
-    first_N, second_N = radii_R[:count], radii_R[count:]
-    third_N, fourth_N = angles_R[:count], angles_R[count:]
+    count = draws_N.size // 4
+    stretch = factor / _SQRT2
     for place in range(count):
-        one, other = _radii(first_N[place], second_N[place])
-        total = one * _sine(third_N[place]) + other * _sine(fourth_N[place])
-        sums_N[place] = factor * _SQRT2 * total
+        one, other = _radii(radii_R[place], radii_R[count + place])
+        one, other = stretch * one, stretch * other
+        one_sine, one_cosine = _direction(angles_R[place])
+        other_sine, other_cosine = _direction(angles_R[count + place])
+        draws_N[place] = one * one_sine + other * other_sine
+        draws_N[count + place] = one * one_sine - other * other_sine
+        draws_N[2 * count + place] = one * one_cosine + other * other_cosine
+        draws_N[3 * count + place] = one * one_cosine - other * other_cosine
 
 
 @_inlined  # type: ignore[untyped-decorator]
@@ -57,11 +63,12 @@ def _radii(first_word: int, second_word: int) -> tuple[float, float]:
 
 
 @_inlined  # type: ignore[untyped-decorator]
-def _sine(word: int) -> float:
-    """Return the sine of a random angle from -pi/2 to pi/2."""
-    angle = (_high_bits(word) - _TWO_52) * (math.pi * 2.0**-53)
-    sine: float = angle * _sine_series(angle * angle)
-    return sine
+def _direction(word: int) -> tuple[float, float]:
+    """Return the sine and the cosine of a random angle, from those of its half, between -pi/2 and pi/2."""
+    half = (_high_bits(word) - _TWO_52) * (math.pi * 2.0**-53)
+    sine = half * _sine_series(half * half)
+    cosine = _cosine_series(half * half)
+    return 2 * sine * cosine, 1 - 2 * sine * sine
 
 
 @_inlined  # type: ignore[untyped-decorator]
@@ -96,9 +103,10 @@ def _polynomial(
     return coefficients
 
 
-# Both are within 1e-15, where Taylor's series would need half as many terms again.
+# All are within 1e-15, where Taylor's series would need half as many terms again.
 _A0, _A1, _A2, _A3, _A4, _A5, _A6 = _polynomial(lambda z_N: np.arctanh(z_N**0.5) / z_N**0.5, 0.0295, 6)
 _B0, _B1, _B2, _B3, _B4, _B5, _B6, _B7 = _polynomial(lambda z_N: np.sin(z_N**0.5) / z_N**0.5, 2.4675, 7)
+_C0, _C1, _C2, _C3, _C4, _C5, _C6, _C7, _C8 = _polynomial(lambda z_N: np.cos(z_N**0.5), 2.4675, 8)
 
 
 @_inlined  # type: ignore[untyped-decorator]
@@ -111,3 +119,11 @@ def _log_series(z: float) -> float:
 def _sine_series(z: float) -> float:
     """Return 1 - z/3! + z^2/5! ...: sin(a) / a, for z = a^2 up to 2.4675."""
     return _B0 + z * (_B1 + z * (_B2 + z * (_B3 + z * (_B4 + z * (_B5 + z * (_B6 + z * _B7))))))
+
+
+@_inlined  # type: ignore[untyped-decorator]
+def _cosine_series(z: float) -> float:
+    """Return 1 - z/2! + z^2/4! ...: cos(a), for z = a^2 up to 2.4675."""
+    return _C0 + z * (
+        _C1 + z * (_C2 + z * (_C3 + z * (_C4 + z * (_C5 + z * (_C6 + z * (_C7 + z * _C8))))))
+    )

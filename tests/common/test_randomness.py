@@ -1,5 +1,6 @@
 """Privacy noise has the promised distribution, and no seed, fork or second instance can repeat it."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 import torch
 from scipy import stats
 
-from fed_common.normal_kernel import sum_of_four_normals
+from fed_common.normal_kernel import mixed_normals
 from fed_common.randomness import SystemRandomness, keystream, snap
 
 # Chance of a false alarm of each statistical test below.
@@ -37,7 +38,7 @@ def test_gaussian_draws_are_normal() -> None:
     assert stats.kstest(drawn / 2.5, "norm").pvalue > ALARM
 
 
-@pytest.mark.parametrize("size", [1, 2, 8191, 8192, 8193, 100_001])
+@pytest.mark.parametrize("size", [1, 2, 32767, 32768, 32769, 100_001])
 def test_gaussian_has_the_asked_size_without_repeats(size: int) -> None:
     assert len(np.unique(SystemRandomness().gaussian(size, std=1.0))) == size
 
@@ -57,24 +58,41 @@ def test_gaussian_draws_are_independent_of_their_neighbours() -> None:
     count = 1_000_000
     drawn = SystemRandomness().gaussian(count, std=1.0)
 
-    # 8192 is a block, whose draws share no random word.
-    for lag in (1, 2, 4096, 8192, 16384):
+    # The four of 8192 that share their random words are 8192 apart, and all these blocks are 32768 long.
+    for lag in (1, 2, 4096, 8192, 16384, 24576, 32768):
         assert abs(np.mean(drawn[lag:] * drawn[:-lag])) < 6 / (count - lag) ** 0.5
 
 
-def test_the_compiled_normals_are_those_of_box_and_mullers_formula() -> None:
+def test_four_draws_of_the_same_words_are_independent() -> None:
+    blocks_B4N = SystemRandomness().gaussian(16 * 32768, std=1.0).reshape(16, 4, 8192)
+    draws_4N = blocks_B4N.swapaxes(0, 1).reshape(4, -1)
+
+    # Uncorrelated isn't independent: squares would betray what four draws have in common, their radii.
+    for one_N, other_N in itertools.combinations(np.concatenate([draws_4N, draws_4N**2]), 2):
+        if not np.array_equal(one_N**2, other_N):
+            assert stats.pearsonr(one_N, other_N).pvalue > ALARM
+    signs_N = (draws_4N > 0).T @ [1, 2, 4, 8]
+    assert stats.chisquare(np.bincount(signs_N, minlength=16)).pvalue > ALARM
+    # The squared length of four normals has their chi-square distribution only if they are independent.
+    assert stats.kstest(np.square(draws_4N).sum(axis=0), "chi2", args=(4,)).pvalue > ALARM
+
+
+def test_the_compiled_normals_are_mixed_of_box_and_mullers() -> None:
     words_FN = np.frombuffer(os.urandom(4 * 8 * 10_000), dtype=np.uint64).reshape(4, -1).copy()
     words_FN[:, :3] = [[0], [2**64 - 1], [2**63], [1]]  # the ends of both ranges, too
     words_FN[:, 1] = words_FN[::-1, 1]
     uniforms_FN = (words_FN >> 11).astype(np.float64) * 2.0**-53
-    # An angle from -3/4 to 1/4 pi: its cosine and sine add up to sqrt(2) sin(angle + pi/4).
-    radii_TN, angles_TN = np.sqrt(-2 * np.log(uniforms_FN[:2] + 2.0**-53)), np.pi * (uniforms_FN[2:] - 0.75)
-    expected_N = 0.5 * (radii_TN * np.cos(angles_TN) + radii_TN * np.sin(angles_TN)).sum(axis=0)
+    # The kernel's angle, from -pi to pi, is a quarter of pi more than Box and Muller's.
+    radii_TN = np.sqrt(-2 * np.log(uniforms_FN[:2] + 2.0**-53))
+    angles_TN = 2 * np.pi * (uniforms_FN[2:] - 0.5) - np.pi / 4
+    cosines_TN, sines_TN = radii_TN * np.cos(angles_TN), radii_TN * np.sin(angles_TN)
+    normals_4N = np.stack([cosines_TN[0], sines_TN[0], cosines_TN[1], sines_TN[1]])
+    mixed_4N = 0.5 * np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]]) @ normals_4N
 
-    sums_N = np.empty(10_000)
-    sum_of_four_normals(words_FN[:2].ravel(), words_FN[2:].ravel(), 0.5, sums_N)
+    draws_N = np.empty(40_000)
+    mixed_normals(words_FN[:2].ravel(), words_FN[2:].ravel(), 1.5, draws_N)
 
-    np.testing.assert_allclose(sums_N, expected_N, atol=1e-14)
+    np.testing.assert_allclose(draws_N, 1.5 * mixed_4N.ravel(), atol=1e-13)
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.25, 1.0])
