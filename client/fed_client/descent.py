@@ -22,7 +22,7 @@ from fed_common.plans import TrainTerms
 from fed_common.randomness import Randomness
 
 # What a step does to a parameter is done while it is in the processor's cache.
-_PARAMETERS_AT_ONCE = 1 << 15
+_PARAMETERS_AT_ONCE = 1 << 16
 
 Mapping = Callable[[Callable[[slice], None], Iterable[slice]], Iterator[None]]
 

@@ -68,12 +68,14 @@ def train_privately(  # noqa: PLR0913 (four of them are seams, for tests, the au
     step = make_step(local)
     images_of = _images_by_patient(images)
     divisor = terms.dp.sampling_rate * patients_public
+    if correction is None and terms.method is not None:
+        correction = correction_of(terms.method, flatten(local))
     with descent_of(
         local,
         step,
         terms,
         divisor=divisor,
-        correction=correction or correction_of(terms.method, flatten(local)),
+        correction=correction,
         randomness=randomness,
         noise_threads=noise_threads,
     ) as descent:

@@ -1,6 +1,6 @@
 """Box and Muller's transform as one compiled loop, several times faster than numpy's function by function."""
 
-# Shape letters: N draws, R = 2 N random words.
+# Shape letters: N draws, R = N / 2 random words.
 
 import math
 from collections.abc import Callable
@@ -29,12 +29,12 @@ _inlined = numba.njit(fastmath={"contract"}, error_model="numpy", forceinline=Tr
 def mixed_normals(
     radii_R: NDArray[np.uint64], angles_R: NDArray[np.uint64], factor: float, draws_N: NDArray[np.float64]
 ) -> None:
-    """Write normal draws of standard deviation `factor`, each half a sum of four, from N / 2 radii and angles.
+    """Write normal draws of standard deviation `factor`, each half a sum of four.
 
     A radius r and an angle a are two normals, r cos a and r sin a. Four of them, n, become the four sums
     H n / 2 with Hadamard's matrix H, whose entries are 1 and -1. As H / 2 is orthogonal, the sums are
     independent and normal as the n are. For two normals the sum and the difference are sqrt(2) r sin b and
-    sqrt(2) r cos b with b = a + pi/4, an angle as random as a. N is a multiple of four.
+    sqrt(2) r cos b with b = a + pi/4, an angle as random as a. N is a multiple of four, R half of it.
     """
     count = draws_N.size // 4
     stretch = factor / _SQRT2
@@ -124,6 +124,4 @@ def _sine_series(z: float) -> float:
 @_inlined  # type: ignore[untyped-decorator]
 def _cosine_series(z: float) -> float:
     """Return 1 - z/2! + z^2/4! ...: cos(a), for z = a^2 up to 2.4675."""
-    return _C0 + z * (
-        _C1 + z * (_C2 + z * (_C3 + z * (_C4 + z * (_C5 + z * (_C6 + z * (_C7 + z * _C8))))))
-    )
+    return _C0 + z * (_C1 + z * (_C2 + z * (_C3 + z * (_C4 + z * (_C5 + z * (_C6 + z * (_C7 + z * _C8)))))))

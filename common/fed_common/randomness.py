@@ -55,8 +55,8 @@ class SystemRandomness:
         for start in range(0, drawn.size, _BLOCK):
             block = drawn[start : start + _BLOCK]
             encryptor.update_into(_ZEROS[: 8 * block.size], stream.data.cast("B"))
-            radii, angles = np.split(stream[: block.size], 2)
-            mixed_normals(radii, angles, std, block)
+            half = block.size // 2
+            mixed_normals(stream[:half], stream[half : block.size], std, block)
         return drawn[:size]
 
     def poisson_mask(self, count: int, *, rate: float) -> NDArray[np.bool_]:

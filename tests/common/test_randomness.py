@@ -64,17 +64,17 @@ def test_gaussian_draws_are_independent_of_their_neighbours() -> None:
 
 
 def test_four_draws_of_the_same_words_are_independent() -> None:
-    blocks_B4N = SystemRandomness().gaussian(16 * 32768, std=1.0).reshape(16, 4, 8192)
-    draws_4N = blocks_B4N.swapaxes(0, 1).reshape(4, -1)
+    blocks_BFN = SystemRandomness().gaussian(16 * 32768, std=1.0).reshape(16, 4, 8192)
+    draws_FN = blocks_BFN.swapaxes(0, 1).reshape(4, -1)
 
     # Uncorrelated isn't independent: squares would betray what four draws have in common, their radii.
-    for one_N, other_N in itertools.combinations(np.concatenate([draws_4N, draws_4N**2]), 2):
+    for one_N, other_N in itertools.combinations(np.concatenate([draws_FN, draws_FN**2]), 2):
         if not np.array_equal(one_N**2, other_N):
             assert stats.pearsonr(one_N, other_N).pvalue > ALARM
-    signs_N = (draws_4N > 0).T @ [1, 2, 4, 8]
+    signs_N = (draws_FN > 0).T @ [1, 2, 4, 8]
     assert stats.chisquare(np.bincount(signs_N, minlength=16)).pvalue > ALARM
     # The squared length of four normals has their chi-square distribution only if they are independent.
-    assert stats.kstest(np.square(draws_4N).sum(axis=0), "chi2", args=(4,)).pvalue > ALARM
+    assert stats.kstest(np.square(draws_FN).sum(axis=0), "chi2", args=(4,)).pvalue > ALARM
 
 
 def test_the_compiled_normals_are_mixed_of_box_and_mullers() -> None:
@@ -86,13 +86,13 @@ def test_the_compiled_normals_are_mixed_of_box_and_mullers() -> None:
     radii_TN = np.sqrt(-2 * np.log(uniforms_FN[:2] + 2.0**-53))
     angles_TN = 2 * np.pi * (uniforms_FN[2:] - 0.5) - np.pi / 4
     cosines_TN, sines_TN = radii_TN * np.cos(angles_TN), radii_TN * np.sin(angles_TN)
-    normals_4N = np.stack([cosines_TN[0], sines_TN[0], cosines_TN[1], sines_TN[1]])
-    mixed_4N = 0.5 * np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]]) @ normals_4N
+    normals_FN = np.stack([cosines_TN[0], sines_TN[0], cosines_TN[1], sines_TN[1]])
+    mixed_FN = 0.5 * np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]]) @ normals_FN
 
     draws_N = np.empty(40_000)
     mixed_normals(words_FN[:2].ravel(), words_FN[2:].ravel(), 1.5, draws_N)
 
-    np.testing.assert_allclose(draws_N, 1.5 * mixed_4N.ravel(), atol=1e-13)
+    np.testing.assert_allclose(draws_N, 1.5 * mixed_FN.ravel(), atol=1e-13)
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.25, 1.0])

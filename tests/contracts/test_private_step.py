@@ -350,6 +350,28 @@ def test_parameters_that_two_layers_share_are_not_taken_for_two() -> None:
         BookkeepingStep(model)
 
 
+def test_a_layer_that_works_in_place_spoils_no_books() -> None:
+    convolution, *rest = network("convolution").children()
+    model = nn.Sequential(convolution, nn.ReLU(inplace=True), *rest)
+    batch = batch_of([0, 1, 2], (2, 8, 8))
+
+    total_P = BookkeepingStep(copy.deepcopy(model)).clipped_sum(batch, clip_norm=CLIP)
+
+    np.testing.assert_allclose(total_P, by_vmap(model, batch, clip_norm=CLIP), atol=1e-5)
+
+
+def test_what_a_layer_gave_and_something_else_changes_in_place_is_refused() -> None:
+    class Changing(nn.Module):
+        def forward(self, some: torch.Tensor) -> torch.Tensor:
+            return some.relu_()
+
+    convolution, *rest = network("convolution").children()
+    model = nn.Sequential(convolution, Changing(), *rest)
+
+    with pytest.raises(PrivacyError, match="in place"):
+        BookkeepingStep(model).clipped_sum(batch_of([0, 1], (2, 8, 8)), clip_norm=CLIP)
+
+
 def test_a_layer_that_is_used_twice_is_refused_rather_than_counted_once() -> None:
     layer = nn.Linear(4, 4)
 

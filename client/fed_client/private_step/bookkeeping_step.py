@@ -20,7 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fed_client.private_step.layer_gradients import LayerGradients, is_supported, layer_gradients
+from fed_client.private_step.group_norm import GroupNorms, parameter_gradients
+from fed_client.private_step.layer_gradients import (
+    LayerGradients,
+    SideBySide,
+    is_supported,
+    layer_gradients,
+)
 from fed_client.private_step.small_maps import convolved
 from fed_client.private_step.step import ROUNDING, PatientBatch, UnsupportedLayerError, by_number_of_images
 from fed_common.errors import PrivacyError
@@ -44,10 +50,16 @@ class BookkeepingStep:
         model.to(memory_format=self._order)  # type: ignore[call-overload]
         self._parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
         self._places = _places(model)
-        self._records: list[tuple[nn.Module, torch.Tensor, torch.Tensor]] = []
+        self._records: list[tuple[nn.Module, torch.Tensor, torch.Tensor, int]] = []
+        for layer in model.modules():
+            if hasattr(layer, "inplace"):  # what a layer gave must stay what it was
+                setattr(layer, "inplace", False)  # noqa: B010  # for mypy an attribute of a module is one too
+        norms = GroupNorms()
         for layer in self._places:
             if type(layer) is nn.Conv2d:
                 layer.forward = partial(convolved, layer)  # type: ignore[method-assign]
+            elif type(layer) is nn.GroupNorm:
+                layer.forward = partial(norms.forward, layer)  # type: ignore[method-assign]
             layer.register_forward_hook(self._record)
 
     def clipped_sum(
@@ -112,19 +124,21 @@ class BookkeepingStep:
             * batch.num_patients
             / len(logits_NK)
         )
-        layers, inputs, outputs = zip(*self._records, strict=True)
+        layers, inputs, outputs, versions = zip(*self._records, strict=True)
         if sorted(map(id, layers)) != sorted(map(id, self._places)):
             raise PrivacyError("the model can't be trained privately: a layer is used twice, or not at all")
         self._records.clear()
+        if versions != tuple(output._version for output in outputs):
+            raise PrivacyError("the model can't be trained privately: what a layer gave is changed in place")
+        at_outputs = torch.autograd.grad(losses_N.sum(), outputs)
         return {
-            layer: list(layer_gradients(layer, some, gradient, num_patients=batch.num_patients))
-            for layer, some, gradient in zip(
-                layers, inputs, torch.autograd.grad(losses_N.sum(), outputs), strict=True
-            )
+            layer: [SideBySide(known_NP, batch.num_patients) for known_NP in parameter_gradients(output)]
+            or list(layer_gradients(layer, some, gradient, num_patients=batch.num_patients))
+            for layer, some, output, gradient in zip(layers, inputs, outputs, at_outputs, strict=True)
         }
 
     def _record(self, layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        self._records.append((layer, inputs[0].detach(), output))
+        self._records.append((layer, inputs[0].detach(), output, output._version))
 
 
 def _places(model: nn.Module) -> dict[nn.Module, slice]:

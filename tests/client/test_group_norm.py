@@ -1,0 +1,84 @@
+"""With channels last GroupNorm gives what torch gives, there and back, and images don't touch each other."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from fed_client.private_step.group_norm import GroupNorms, parameter_gradients
+
+# Images, groups, channels, map.
+SHAPES = [(5, 2, 4, (3, 3)), (3, 3, 12, (1, 1)), (4, 1, 7, (5, 2)), (6, 32, 64, (32, 32))]
+
+
+@pytest.fixture(params=[1, 2])
+def _threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_threads")
+@pytest.mark.parametrize("order", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize(("images", "groups", "channels", "size"), SHAPES)
+def test_there_and_back_it_is_torchs(
+    images: int, groups: int, channels: int, size: tuple[int, int], order: torch.memory_format
+) -> None:
+    layer = _layer(groups, channels)
+    inputs = (3 + torch.randn(images, channels, *size)).contiguous(memory_format=order).requires_grad_()
+    expected = layer(inputs)
+    gradient = torch.randn_like(expected)
+    (at_inputs,) = torch.autograd.grad(expected, inputs, gradient)
+
+    outputs = GroupNorms().forward(layer, inputs)
+    (ours,) = torch.autograd.grad(outputs, inputs, gradient)
+
+    torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours, at_inputs, rtol=1e-4, atol=1e-5)
+    at_scale_NC, at_shift_NC = parameter_gradients(outputs)
+    for image in range(images):
+        # Of the parameters alone torch's own backward pass crashes with channels last.
+        _, at_scale_C, at_shift_C = torch.autograd.grad(
+            layer(inputs[image : image + 1]), (inputs, *layer.parameters()), gradient[image : image + 1]
+        )
+        torch.testing.assert_close(at_scale_NC[image], at_scale_C, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(at_shift_NC[image], at_shift_C, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_broken_pixel_spoils_its_image_alone(broken: float) -> None:
+    layer = _layer(2, 4)
+    inputs = torch.randn(3, 4, 5, 5)
+    whole = GroupNorms().forward(layer, inputs.clone().requires_grad_())
+    inputs[1, 0, 2, 2] = broken
+    inputs.requires_grad_()
+
+    outputs = GroupNorms().forward(layer, inputs)
+    (at_inputs,) = torch.autograd.grad(outputs, inputs, torch.ones_like(outputs))
+
+    assert not outputs[1].isfinite().all()
+    assert torch.equal(outputs[[0, 2]], whole[[0, 2]])
+    assert at_inputs[[0, 2]].isfinite().all()
+    assert not parameter_gradients(outputs)[0][1].isfinite().all()
+
+
+def test_what_isnt_images_in_float32_is_left_to_torch() -> None:
+    layer = _layer(2, 4).double()
+    images_NCHW = torch.randn(2, 4, 3, 3, dtype=torch.float64, requires_grad=True)
+    series_NCT = torch.randn(2, 4, 3, requires_grad=True)
+
+    for layer_of_kind, inputs in ((layer, images_NCHW), (_layer(2, 4), series_NCT)):
+        outputs = GroupNorms().forward(layer_of_kind, inputs)
+
+        assert torch.equal(outputs, layer_of_kind(inputs))
+        assert parameter_gradients(outputs) == ()
+
+
+def _layer(groups: int, channels: int) -> nn.GroupNorm:
+    torch.manual_seed(0)
+    layer = nn.GroupNorm(groups, channels)
+    nn.init.normal_(layer.weight)
+    nn.init.normal_(layer.bias)
+    return layer
