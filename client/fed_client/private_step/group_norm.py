@@ -118,13 +118,14 @@ def _normalise(
     """Write the outputs, and each group's mean and inverse width."""
     images, positions, channels = inputs_NTC.shape
     width = channels // moments_N2G.shape[2]
-    sums_C, means_C, factors_C = np.empty((3, channels), dtype=np.float32)
+    sums_C = np.empty(channels)
+    means_C, factors_C = np.empty((2, channels), dtype=np.float32)
     for image in range(images):
         inputs_TC, outputs_TC = inputs_NTC[image], outputs_NTC[image]
         sums_C[:] = 0
         for position in range(positions):
             for channel in range(channels):
-                sums_C[channel] += inputs_TC[position, channel]
+                sums_C[channel] += np.float64(inputs_TC[position, channel])
         for first in range(0, channels, width):
             mean = sums_C[first : first + width].sum() / (positions * width)
             moments_N2G[image, 0, first // width] = mean
@@ -133,7 +134,7 @@ def _normalise(
         for position in range(positions):
             for channel in range(channels):
                 distance = inputs_TC[position, channel] - means_C[channel]
-                sums_C[channel] += distance * distance
+                sums_C[channel] += np.float64(distance * distance)
         for first in range(0, channels, width):
             variance = sums_C[first : first + width].sum() / (positions * width)
             inverse = 1 / np.sqrt(variance + eps)
@@ -162,26 +163,29 @@ def _go_back(
     """
     images, positions, channels = inputs_NTC.shape
     width = channels // moments_N2G.shape[2]
+    sums_C, products_C = np.empty((2, channels))
     means_C, of_output_C, of_input_C, constant_C = np.empty((4, channels), dtype=np.float32)
     for image in range(images):
         outputs_TC, inputs_TC, at_inputs_TC = outputs_NTC[image], inputs_NTC[image], at_inputs_NTC[image]
-        at_scale_C, at_shift_C = at_parameters_N2C[image]
-        at_scale_C[:] = 0
-        at_shift_C[:] = 0
+        sums_C[:] = 0
+        products_C[:] = 0
         for channel in range(channels):
             means_C[channel] = moments_N2G[image, 0, channel // width]
         for position in range(positions):
             for channel in range(channels):
                 gradient = outputs_TC[position, channel]
-                at_shift_C[channel] += gradient
-                at_scale_C[channel] += gradient * (inputs_TC[position, channel] - means_C[channel])
+                distance = inputs_TC[position, channel] - means_C[channel]
+                sums_C[channel] += np.float64(gradient)
+                products_C[channel] += np.float64(gradient * distance)
         for first in range(0, channels, width):
             inverse = moments_N2G[image, 1, first // width]
             mean_gradient, mean_product = 0.0, 0.0
             for channel in range(first, first + width):
-                at_scale_C[channel] *= inverse
-                mean_gradient += scale_C[channel] * at_shift_C[channel] / (positions * width)
-                mean_product += scale_C[channel] * at_scale_C[channel] / (positions * width)
+                products_C[channel] *= inverse
+                mean_gradient += scale_C[channel] * sums_C[channel] / (positions * width)
+                mean_product += scale_C[channel] * products_C[channel] / (positions * width)
+                at_parameters_N2C[image, 0, channel] = products_C[channel]
+                at_parameters_N2C[image, 1, channel] = sums_C[channel]
             for channel in range(first, first + width):
                 of_output_C[channel] = inverse * scale_C[channel]
                 of_input_C[channel] = -inverse * inverse * mean_product
