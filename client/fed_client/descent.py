@@ -88,6 +88,7 @@ class HostDescent:
         self._steps_taken = 0
         self._start_P = flatten(model)
         self._weights_P = self._start_P.astype(np.float64)
+        self._narrow_P = self._start_P.copy()  # the weights as the model has them
         self._velocity_P = np.zeros(self._weights_P.size)  # `zeros_like` would write to its memory
 
     def take(self, batches: Iterator[PatientBatch]) -> None:
@@ -107,7 +108,7 @@ class HostDescent:
             maxlen=0,  # waits for all, and keeps nothing
         )
         self._steps_taken += 1
-        load_flat(self._model, self._weights_P)
+        load_flat(self._model, self._narrow_P)
 
     def moved(self) -> NDArray[np.float64]:
         """Return how far the flat parameters are from where they began."""
@@ -124,6 +125,8 @@ class HostDescent:
             change_P += self._terms.momentum * self._velocity_P[block]
             self._velocity_P[block] = change_P
         self._weights_P[block] -= self._terms.learning_rate * change_P
+        with np.errstate(over="ignore"):  # `load_flat` names what is too large for float32
+            self._narrow_P[block] = self._weights_P[block]
 
 
 def _added(parts: Iterator[NDArray[np.floating]], *, size: int) -> NDArray[np.floating]:

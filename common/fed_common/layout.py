@@ -56,7 +56,7 @@ def load_flat(model: nn.Module, vector_P: NDArray[np.floating]) -> None:
 
 
 def to_tensors(vector_P: NDArray[np.floating], layout: Layout) -> dict[str, NDArray[np.float32]]:
-    """Return the vector cut into named tensors.
+    """Return the vector cut into named tensors, which share its memory if it is float32.
 
     Raises:
         MalformedMessageError: its length is not the layout's, or an entry is no finite float32.
@@ -84,7 +84,7 @@ def _checked(vector_P: NDArray[np.floating], layout: Layout) -> NDArray[np.float
     if vector_P.shape != expected:
         raise MalformedMessageError(f"parameters must have shape {expected}, got {vector_P.shape}")
     with np.errstate(over="ignore"):  # a float64 too large for float32 is named below
-        narrow_P = np.array(vector_P, dtype=np.float32)
+        narrow_P = vector_P.astype(np.float32, copy=False)
     if not np.isfinite(narrow_P).all():
         raise MalformedMessageError("parameters must be finite float32 numbers")
     return narrow_P
