@@ -64,7 +64,7 @@ from fed_common.messages import (
     unseal,
 )
 from fed_common.models import build_model, spec_for
-from fed_common.names import SiteName, digest_of
+from fed_common.names import Bytes, SiteName, digest_of
 from fed_common.plans import EvaluationTerms, SiteTerms, StatisticsTerms, Terms, TrainTerms
 from fed_common.randomness import Randomness
 from fed_common.signing import SigningKey, VerifyingKey
@@ -197,7 +197,7 @@ class Site:
             raise PolicyRefusal("round-asked-differently", f"round {plan.round} was answered to another plan")
         return statement, message
 
-    def _work(self, statement: PlanStatement, own: SiteTerms, parameters: bytes) -> bytes:
+    def _work(self, statement: PlanStatement, own: SiteTerms, parameters: Bytes) -> bytes:
         plan = statement.plan
         admission = self._admit(plan, own)
         vector_P, *beside = received_vectors(statement, parameters, num_parameters=self._num_parameters)
@@ -308,7 +308,7 @@ class Site:
     def _seal(
         self,
         plan: RoundPlan,
-        body: bytes,
+        body: Bytes,
         privacy: PrivacyStatement,
         *,
         refusal: Refusal | None = None,

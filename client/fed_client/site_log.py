@@ -18,7 +18,7 @@ from fed_common.audit_log.head import LogHead
 from fed_common.audit_log.log import AuditLog
 from fed_common.errors import MalformedMessageError, TrustError
 from fed_common.messages import PlanStatement, RefusalCode, RoundPlan, StepStatement, refuse_expired, unseal
-from fed_common.names import Digest, SiteName
+from fed_common.names import Bytes, Digest, SiteName
 from fed_common.signing import VerifyingKey
 
 Asked = TypeVar("Asked", PlanStatement, StepStatement)
@@ -36,7 +36,7 @@ class SiteLog:
         """Return how far the log has come."""
         return self.log.head()
 
-    def unsealed(self, message: bytes, kind: type[Asked], coordinator: VerifyingKey) -> tuple[Asked, bytes]:
+    def unsealed(self, message: bytes, kind: type[Asked], coordinator: VerifyingKey) -> tuple[Asked, Bytes]:
         """Return what the coordinator signed, not too long ago; anything else leaves a trace.
 
         Raises:

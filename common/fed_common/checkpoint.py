@@ -28,7 +28,7 @@ from fed_common.files import sync_folder, write_atomically
 from fed_common.layout import layout_of, to_tensors
 from fed_common.messages import PrivacyStatement
 from fed_common.models import ModelSpec, build_model
-from fed_common.names import Digest, RunId, SiteName, digest_of
+from fed_common.names import Bytes, Digest, RunId, SiteName, digest_of
 from fed_common.plans import TrainTerms
 from fed_common.scoring import TestFigures
 from fed_common.signing import SigningKey, VerifyingKey
@@ -119,9 +119,14 @@ class Checkpoint:
         return canonical.digest(self.manifest)
 
 
-def parameter_bytes(parameters_P: NDArray[np.float32]) -> bytes:
-    """Return the little-endian bytes that travel and whose digest a plan names."""
-    return parameters_P.astype("<f4", copy=False).tobytes()
+def parameter_bytes(parameters_P: NDArray[np.float32]) -> Bytes:
+    """Return the little-endian bytes that travel and whose digest a plan names.
+
+    They are a view of an array that can't be written to, and a copy of any other: nobody can change what was
+    hashed.
+    """
+    little_P = np.ascontiguousarray(parameters_P, dtype="<f4")
+    return little_P.tobytes() if little_P.flags.writeable else little_P.data.cast("B")
 
 
 def encode_model(parameters_P: NDArray[np.float32], spec: ModelSpec) -> bytes:

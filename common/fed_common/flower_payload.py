@@ -8,6 +8,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
 from fed_common.errors import MalformedMessageError
+from fed_common.names import Bytes
 
 PIECE_BYTES = 4 << 20
 MAX_PAYLOAD_BYTES = 1 << 30
@@ -17,12 +18,14 @@ class TooLargeError(MalformedMessageError):
     """What came is larger than anything that is ever sent."""
 
 
-def pack(payload: bytes) -> RecordDict:
-    """Return the payload in numbered pieces."""
-    starts = range(0, len(payload), PIECE_BYTES)
-    return RecordDict(
-        {f"{start:012}": ConfigRecord({"piece": payload[start : start + PIECE_BYTES]}) for start in starts}
-    )
+def pack(*parts: Bytes) -> RecordDict:
+    """Return the payload, which is all `parts` one after the other, in numbered pieces."""
+    pieces = [
+        bytes(part[start : start + PIECE_BYTES])
+        for part in parts
+        for start in range(0, len(part), PIECE_BYTES)
+    ]
+    return RecordDict({f"{number:06}": ConfigRecord({"piece": piece}) for number, piece in enumerate(pieces)})
 
 
 def unpack(content: RecordDict, *, at_most: int) -> bytes:

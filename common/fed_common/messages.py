@@ -15,7 +15,7 @@ from fed_common.audit_log.head import LogHead
 from fed_common.errors import ConfigError, MalformedMessageError, TrustError
 from fed_common.ledger_record import LedgerHead, SignedReset, Unit
 from fed_common.masking.terms import Masking
-from fed_common.names import Digest, RunId, SiteName, digest_of, run_id
+from fed_common.names import Bytes, Digest, RunId, SiteName, digest_of, run_id
 from fed_common.plans import Phase, SiteTerms, Terms, TrainTerms
 from fed_common.signing import SigningKey, VerifyingKey
 from fed_common.tightening import Tightened
@@ -218,14 +218,21 @@ def is_step(message: bytes) -> bool:
     return message.startswith(_STEP_MAGIC)
 
 
-def seal(statement: Statement, body: bytes, key: SigningKey) -> bytes:
+def seal(statement: Statement, body: Bytes, key: SigningKey) -> bytes:
     """Return the signed message; `statement.body` must be the digest of `body`."""
+    return b"".join(sealed_parts(statement, body, key))
+
+
+def sealed_parts(statement: Statement, body: Bytes, key: SigningKey) -> tuple[bytes, Bytes]:
+    """Return the signed message as what comes before the body, and the body, which isn't copied."""
     header = signed_fact.sign(statement, key)
-    return b"".join((_PREFIX.pack(_MAGIC[type(statement)], len(header)), header, body))
+    return _PREFIX.pack(_MAGIC[type(statement)], len(header)) + header, body
 
 
-def unseal(message: bytes, kind: type[Statement], key: VerifyingKey) -> tuple[Statement, bytes]:
+def unseal(message: bytes, kind: type[Statement], key: VerifyingKey) -> tuple[Statement, Bytes]:
     """Return statement and body, checked in this order: lengths, signature, form, digest.
+
+    The body is a view of the message, which can't be written to.
 
     Raises:
         MalformedMessageError: it is no message of ours, or its body was exchanged.
@@ -240,7 +247,7 @@ def unseal(message: bytes, kind: type[Statement], key: VerifyingKey) -> tuple[St
     if length > MAX_STATEMENT_BYTES or len(message) < start + length:
         raise MalformedMessageError("message is cut short")
     statement = signed_fact.verify(message[start : start + length], kind, key)
-    body = message[start + length :]
+    body = memoryview(message)[start + length :]
     if digest_of(body) != statement.body:
         raise MalformedMessageError("message's body is not the one that was signed")
     return statement, body

@@ -9,6 +9,8 @@ from fed_common.errors import ConfigError
 SiteName = NewType("SiteName", str)
 RunId = NewType("RunId", str)
 Digest = NewType("Digest", str)
+# What is hashed and sent; of a view, nobody may be able to change what it shows.
+Bytes = bytes | memoryview
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 # Who else acts in an audit log.
@@ -31,7 +33,7 @@ def run_id(text: str) -> RunId:
     return RunId(_checked("run id", text))
 
 
-def digest_of(data: bytes) -> Digest:
+def digest_of(data: Bytes) -> Digest:
     """Return the SHA-256 of `data` as 64 hexadecimal digits."""
     return Digest(sha256(data).hexdigest())
 

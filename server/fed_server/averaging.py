@@ -21,12 +21,18 @@ MeanUpdate = NDArray[np.float32] | NDArray[np.float64]
 class Weights:
     """The `model_P` that is published, and the `iterate_P` that the next round goes on from.
 
-    `memory` is what the algorithm keeps beside them, by name (`fed_server.algorithms`).
+    `memory` is what the algorithm keeps beside them, by name (`fed_server.algorithms`). From then on nobody
+    can write to any of them.
     """
 
     model_P: NDArray[np.float32]
     iterate_P: NDArray[np.float32]
     memory: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Their bytes are hashed, signed and sent without a copy.
+        for vector_P in (self.model_P, self.iterate_P, *self.memory.values()):
+            vector_P.flags.writeable = False
 
     @classmethod
     def first(cls, parameters_P: NDArray[np.float32]) -> Self:

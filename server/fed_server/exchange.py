@@ -7,9 +7,10 @@ on both sides by the core, so that the Flower link and the loopback of a simulat
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol
 
-from fed_common.names import RunId, SiteName
+from fed_common.names import Bytes, RunId, SiteName
 from fed_common.plans import Phase
 
 Silence = Literal["offline", "late", "link-error", "not-enrolled"]
@@ -17,14 +18,19 @@ Silence = Literal["offline", "late", "link-error", "not-enrolled"]
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One sealed request for several sites; all get the same bytes."""
+    """One sealed request for several sites; all get the same bytes, which are in `parts`."""
 
     run: RunId
     round: int
     phase: Phase
     sites: tuple[SiteName, ...]
-    payload: bytes
+    parts: tuple[Bytes, ...]
     deadline_s: float
+
+    @cached_property
+    def payload(self) -> bytes:
+        """Return all parts joined, for who can't send them one by one."""
+        return b"".join(self.parts)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ from fed_common.checkpoint import Checkpoint, SitePrivacy, parameter_bytes
 from fed_common.errors import ConfigError, QuorumError
 from fed_common.messages import RoundPlan
 from fed_common.metrics import EvaluationCounts
-from fed_common.names import SiteName
+from fed_common.names import Bytes, SiteName
 from fed_common.plans import StatisticsTerms
 from fed_common.statistics import PatientCounts
 from fed_common.test_set import TestSet
@@ -285,7 +285,7 @@ class Federation:
         rule = CountsBySite(lambda values, noise: EvaluationCounts.from_vector(values, noise_std=noise))
         return self._ask(plan, parameters, rule, attempt=1)
 
-    def _ask_updates(self, plan: RoundPlan, parameters: bytes, *, attempt: int) -> RoundOutcome[MeanUpdate]:
+    def _ask_updates(self, plan: RoundPlan, parameters: Bytes, *, attempt: int) -> RoundOutcome[MeanUpdate]:
         if plan.masking is None:
             rule = rule_of(self.settings.aggregation, len(parameters) // (4 * plan.num_vectors))
             return self._ask(plan, parameters, rule, attempt=attempt)
@@ -304,7 +304,7 @@ class Federation:
     def _ask(
         self,
         plan: RoundPlan,
-        parameters: bytes,
+        parameters: Bytes,
         rule: AggregationRule[ResultT_co],
         *,
         attempt: int,

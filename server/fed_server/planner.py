@@ -8,7 +8,7 @@ from fed_common.checkpoint import SitePrivacy
 from fed_common.masking.ring import smallest_ring
 from fed_common.masking.terms import Masking, Member
 from fed_common.messages import RoundPlan, WitnessedHead
-from fed_common.names import RunId, SiteName, digest_of
+from fed_common.names import Bytes, RunId, SiteName, digest_of
 from fed_common.plans import Terms, TrainTerms
 from fed_common.signing import VerifyingKey
 from fed_server.lineage import Lineage
@@ -29,7 +29,7 @@ class Planner:
         number: int,
         known: Sequence[SitePrivacy],
         terms: Terms,
-        parameters: bytes,
+        parameters: Bytes,
         *,
         trained: tuple[SiteRounds, ...] = (),
     ) -> RoundPlan:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic
 
-from fed_common.messages import PlanStatement, PrivacyStatement, RoundPlan, seal
-from fed_common.names import SiteName, digest_of
+from fed_common.messages import PlanStatement, PrivacyStatement, RoundPlan, sealed_parts
+from fed_common.names import Bytes, SiteName
 from fed_common.signing import SigningKey, VerifyingKey
 from fed_server.aggregation import AggregationRule, ResultT_co
 from fed_server.coordinator_log import CoordinatorLog
@@ -47,7 +47,7 @@ class RoundOutcome(Generic[ResultT_co]):
 
 def run_round(
     plan: RoundPlan,
-    parameters: bytes,
+    parameters: Bytes,
     rule: AggregationRule[ResultT_co],
     *,
     coordinator: Coordinator,
@@ -56,12 +56,13 @@ def run_round(
 ) -> RoundOutcome[ResultT_co]:
     """Ask the whole cohort and return what came of it; a failing site is a value, never an exception.
 
-    `check` sees every screened reply, and may make a failure of it.
+    `parameters` are those that the plan names. `check` sees every screened reply, and may make a failure of
+    it.
     """
     statement = PlanStatement(
         plan=plan,
         expires=int(time.time() + coordinator.deadline_s) + 1,
-        body=digest_of(parameters),
+        body=plan.parameters,
         log=coordinator.log.asked(plan),
     )
     question = Question(
@@ -69,7 +70,7 @@ def run_round(
         round=plan.round,
         phase=plan.phase,
         sites=tuple(site.name for site in plan.cohort),
-        payload=seal(statement, parameters, coordinator.key),
+        parts=sealed_parts(statement, parameters, coordinator.key),
         deadline_s=coordinator.deadline_s,
     )
     num_parameters = len(parameters) // (4 * plan.num_vectors)

@@ -118,7 +118,7 @@ def _open(
             values, noise = fixedpoint.from_bytes(body, size=0), terms.dp.noise_multiplier
         case TrainTerms(update_clip=clip):
             values, noise = fixedpoint.from_bytes(body, size=num_parameters), terms.dp.noise_multiplier
-            norm = float(np.linalg.norm(fixedpoint.from_fixed(values)))
+            norm = fixedpoint.norm(values)
             if not norm <= clip * (1 + NORM_SLACK):
                 return SiteFailure(
                     site=site, code="norm-beyond-clip", detail=f"norm {norm:.3g}, at most {clip:g}"

@@ -49,7 +49,7 @@ from fed_common.messages import (
     WitnessedHead,
     unseal,
 )
-from fed_common.names import Digest, digest_of
+from fed_common.names import Bytes, Digest, digest_of
 from fed_common.randomness import SystemRandomness
 from fed_common.statistics import PatientCounts
 
@@ -80,7 +80,7 @@ def site(tmp_path: Path, randomness: CountingRandomness) -> Iterator[Site]:
         yield opened
 
 
-def opened_answer(message: bytes) -> tuple[AnswerStatement, bytes]:
+def opened_answer(message: bytes) -> tuple[AnswerStatement, Bytes]:
     return unseal(message, AnswerStatement, SITE_KEYS[NORTH].verifying_key)
 
 

@@ -16,6 +16,7 @@ from fed_common.checkpoint import (
     Checkpoint,
     latest,
     load,
+    parameter_bytes,
     publish,
 )
 from fed_common.errors import MachineError, MalformedMessageError, TrustError
@@ -97,3 +98,15 @@ def test_a_round_is_published_once(tmp_path: Path) -> None:
     with pytest.raises(MachineError):
         publish(tmp_path, other, MODEL_BYTES, COORDINATOR_KEY)
     assert load(tmp_path / "0001", MODEL, COORDINATOR_SIGNS).manifest.previous == FIRST
+
+
+def test_what_was_hashed_can_not_be_changed_afterwards() -> None:
+    parameters_P = np.array([1.0, -2.0], dtype=np.float32)
+    copied = parameter_bytes(parameters_P)
+    parameters_P[0] = 7.0
+    assert copied == np.array([1.0, -2.0], dtype="<f4").tobytes()
+
+    parameters_P.flags.writeable = False
+    lent = parameter_bytes(parameters_P)
+    assert isinstance(lent, memoryview) and lent.readonly and lent == parameters_P.tobytes()
+    assert np.shares_memory(np.frombuffer(lent, dtype="<f4"), parameters_P)

@@ -15,6 +15,13 @@ def test_a_payload_comes_out_as_it_went_in(size: int) -> None:
         unpack(pack(payload), at_most=size - 1)
 
 
+@pytest.mark.parametrize("sizes", [(1, 1), (10, PIECE_BYTES + 1), (0, 3), (PIECE_BYTES, 0, 1)])
+def test_parts_come_out_joined(sizes: tuple[int, ...]) -> None:
+    parts = [bytes([number]) * size for number, size in enumerate(sizes, start=1)]
+    views = [memoryview(part) for part in parts]
+    assert unpack(pack(*views), at_most=sum(sizes)) == b"".join(parts)
+
+
 @pytest.mark.parametrize("content", [{}, {"0": ConfigRecord()}, {"0": ConfigRecord({"piece": b""})}])
 def test_a_message_without_a_payload_is_refused(content: dict[str, ConfigRecord]) -> None:
     with pytest.raises(MalformedMessageError, match="without a payload"):

@@ -18,6 +18,7 @@ from fed_common.messages import (
     PrivacyStatement,
     refuse_expired,
     seal,
+    sealed_parts,
     unseal,
 )
 from fed_common.names import RunId, SiteName, digest_of
@@ -57,6 +58,13 @@ def answer() -> AnswerStatement:
 def test_a_message_is_read_back(terms: Terms) -> None:
     statement = replace(STATEMENT, plan=plan_of(terms))
     assert unseal(seal(statement, BODY, COORDINATOR_KEY), PlanStatement, PUBLIC) == (statement, BODY)
+
+
+def test_a_body_is_copied_neither_into_its_message_nor_out_of_it() -> None:
+    parts = sealed_parts(STATEMENT, BODY, COORDINATOR_KEY)
+    assert parts[1] is BODY and b"".join(parts) == MESSAGE
+    _, body = unseal(MESSAGE, PlanStatement, PUBLIC)
+    assert isinstance(body, memoryview) and body.readonly and body.obj is MESSAGE
 
 
 @given(st.integers(0, len(MESSAGE) - 1), st.integers(0, 7))

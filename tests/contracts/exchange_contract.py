@@ -24,7 +24,7 @@ AMPLE_S = 30.0
 
 def question(payload: bytes, *, sites: tuple[SiteName, ...] = SITES, deadline_s: float = AMPLE_S) -> Question:
     return Question(
-        run=RunId("contract"), round=1, phase="train", sites=sites, payload=payload, deadline_s=deadline_s
+        run=RunId("contract"), round=1, phase="train", sites=sites, parts=(payload,), deadline_s=deadline_s
     )
 
 

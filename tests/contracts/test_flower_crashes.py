@@ -49,7 +49,7 @@ tls = TlsFiles(ca=pki / "ca.crt", certificate=pki / "server/tls.crt", key=pki / 
 registry = Registry(folder=pki / "registry", key=SigningKey.load(pki / "server/identity.key"))
 with FlowerExchange.open(Door(address=("127.0.0.1", port), tls=tls, registry=registry)) as exchange:
     question = Question(
-        run=RunId("run"), round=1, phase="train", sites=(north,), payload=b"model", deadline_s=deadline_s
+        run=RunId("run"), round=1, phase="train", sites=(north,), parts=(b"model",), deadline_s=deadline_s
     )
     print(*[reply.payload.decode() for reply in exchange.ask(question)], flush=True)
     sys.stdin.read()

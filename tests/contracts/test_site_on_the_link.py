@@ -41,7 +41,7 @@ def asked(exchange: Exchange, number: int) -> bytes | str:
     """Return what the site says to the plan of a round, or why it says nothing."""
     payload = sealed(plan_of(number=number))
     question = Question(
-        run=RUN, round=number, phase="train", sites=(NORTH,), payload=payload, deadline_s=AMPLE_S
+        run=RUN, round=number, phase="train", sites=(NORTH,), parts=(payload,), deadline_s=AMPLE_S
     )
     return by_site(exchange.ask(question))[NORTH]
 

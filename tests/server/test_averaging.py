@@ -1,6 +1,7 @@
 """A published mean is that of its formula, and never loses the iterate that the rounds go on from."""
 
 import numpy as np
+import pytest
 
 from fed_server.averaging import Weights
 
@@ -25,3 +26,10 @@ def test_without_averaging_the_model_is_the_iterate() -> None:
 
     assert weights.model_P is weights.iterate_P
     np.testing.assert_allclose(weights.model_P, FIRST_P + 0.5)
+
+
+def test_weights_can_not_be_changed_once_they_are_some() -> None:
+    weights = Weights(model_P=np.ones(2), iterate_P=np.ones(2), memory={"control": np.ones(2)})
+    for vector_P in (weights.model_P, weights.iterate_P, weights.memory["control"]):
+        with pytest.raises(ValueError, match="read-only"):
+            vector_P[0] = 2.0

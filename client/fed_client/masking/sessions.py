@@ -18,7 +18,7 @@ from fed_client.policy import PolicyRefusal
 from fed_common import canonical, fixedpoint
 from fed_common.errors import MalformedMessageError, TrustError
 from fed_common.messages import Refusal, RefusalCode, RoundPlan, StepAnswer, StepStatement, seal
-from fed_common.names import Digest, SiteName, digest_of
+from fed_common.names import Bytes, Digest, SiteName, digest_of
 from fed_common.signing import SigningKey
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class MaskedSessions:
         """
         self._updates.keep(plan.run, plan.round, plan.phase, fixedpoint.to_bytes(fixed_P))
 
-    def answer(self, statement: StepStatement, body: bytes, *, trained: Callable[[RoundPlan], bool]) -> bytes:
+    def answer(self, statement: StepStatement, body: Bytes, *, trained: Callable[[RoundPlan], bool]) -> bytes:
         """Return the sealed answer to a step; `trained` tells whether this site has an update for a plan.
 
         It is a refusal where the step isn't the next one of this session, its body isn't what it should
@@ -70,7 +70,7 @@ class MaskedSessions:
         try:
             if not trained(statement.plan):
                 raise PolicyRefusal("masking-refused", "this site has no update for that plan")
-            told = self._tell(statement, body)
+            told = self._tell(statement, bytes(body))
         except PolicyRefusal as refused:
             logger.warning("round %d, %s: %s", statement.plan.round, statement.step, refused)
             self._refused(statement.plan, refused.code)

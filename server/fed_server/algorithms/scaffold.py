@@ -13,11 +13,11 @@ arXiv:1910.06378, algorithm 1, lines 12, 14 and 17, with weights in the place of
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fed_common.checkpoint import parameter_bytes
 from fed_common.errors import ConfigError
 from fed_common.local_methods import ControlVariates
+from fed_common.names import Bytes
 from fed_common.plans import TrainTerms
 from fed_server.algorithms.algorithm import Algorithm, Circumstances, MeanOfRound, Memory
 from fed_server.averaging import MeanUpdate, Weights
@@ -59,9 +59,10 @@ class Scaffold(Algorithm):
         return mean.values_P, {_CONTROL: control_P.astype(np.float32)}
 
 
-def sent_to_train(weights: Weights, terms: TrainTerms) -> bytes:
+def sent_to_train(weights: Weights, terms: TrainTerms) -> Bytes:
     """Return what comes with a plan to train: the weights to go on from and what the terms' method needs."""
-    vectors: list[NDArray[np.float32]] = [weights.iterate_P]
-    if isinstance(terms.method, ControlVariates):
-        vectors.append(weights.memory.get(_CONTROL, np.zeros_like(weights.iterate_P)))
-    return b"".join(map(parameter_bytes, vectors))
+    iterate = parameter_bytes(weights.iterate_P)
+    if not isinstance(terms.method, ControlVariates):
+        return iterate
+    control_P = weights.memory.get(_CONTROL, np.zeros_like(weights.iterate_P))
+    return b"".join((iterate, parameter_bytes(control_P)))

@@ -86,7 +86,7 @@ class Cosigning:
             round=manifest.round,
             phase="evaluate",
             sites=sites,
-            payload=seal_request(request, coordinator.key),
+            parts=(seal_request(request, coordinator.key),),
             deadline_s=coordinator.deadline_s,
         )
         heard: set[SiteName] = set()

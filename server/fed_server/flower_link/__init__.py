@@ -251,7 +251,7 @@ def _errand(state: LinkState, question: Question, nodes: Nodes) -> Iterator[_Err
     heartbeat = HeartbeatSender(lambda: state.acknowledge_task_heartbeat(task.task_id))
     heartbeat.start()
     try:
-        content = pack(question.payload)
+        content = pack(*question.parts)
         yield _Errand(state=state, run=run, question=question, content=content, nodes=nodes)
     finally:
         heartbeat.stop()

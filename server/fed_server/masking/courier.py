@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fed_common.errors import MalformedMessageError, TrustError
 from fed_common.masking.statements import Signed, read_lines
 from fed_common.masking.terms import Masking
-from fed_common.messages import RoundPlan, Step, StepAnswer, StepStatement, seal, unseal
+from fed_common.messages import RoundPlan, Step, StepAnswer, StepStatement, sealed_parts, unseal
 from fed_common.names import SiteName, digest_of
 from fed_common.signing import VerifyingKey
 from fed_server.exchange import Answer, NoAnswer, Question
@@ -42,7 +42,7 @@ class Courier:
             round=self.plan.round,
             phase=self.plan.phase,
             sites=tuple(sites),
-            payload=seal(statement, body, coordinator.key),
+            parts=sealed_parts(statement, body, coordinator.key),
             deadline_s=coordinator.deadline_s,
         )
         heard: set[SiteName] = set()
@@ -94,4 +94,4 @@ def screen_step(
         return SiteFailure(site=site, code="wrong-plan", detail="it answers another step, session or plan")
     if told.refusal is not None:
         return SiteFailure(site=site, code=told.refusal.code, detail=told.refusal.detail[:MAX_DETAIL])
-    return body
+    return bytes(body)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fed_common.errors import QuorumError, TrustError
 from fed_common.masking.terms import MIN_MEMBERS
 from fed_common.messages import PrivacyStatement, RoundPlan
-from fed_common.names import SiteName
+from fed_common.names import Bytes, SiteName
 from fed_server.masking.courier import Courier
 from fed_server.masking.session import AbandonedError, Dealt, MaskedMean, Session
 from fed_server.rounds import Coordinator, RoundOutcome, run_round
@@ -34,7 +34,7 @@ _LOST: frozenset[FailureCode] = frozenset(("round-charged-without-answer", "roun
 
 def run_masked_round(
     plan: RoundPlan,
-    parameters: bytes,
+    parameters: Bytes,
     *,
     coordinator: Coordinator,
     check: Callable[[SiteReply], SiteReply],

@@ -15,7 +15,7 @@ from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.checkpoint import parameter_bytes
 from fed_common.errors import PrivacyError
 from fed_common.messages import AnswerStatement, PlanStatement, PrivacyStatement, RoundPlan, seal, unseal
-from fed_common.names import RunId, digest_of
+from fed_common.names import Bytes, RunId, digest_of
 from fed_common.plans import DpTerms, SiteTerms, TrainTerms
 from fed_sim.audit.canaries import SPEC
 from fed_sim.audit.hospital import COORDINATOR_KEY, SITE, SITE_KEY, TASK, SiteParts, opened
@@ -71,7 +71,7 @@ def ask(
             yield Told(sum_P=-delta_P / step_length, privacy=statement.privacy)
 
 
-def _plan(terms: TrainTerms, *, number: int, rounds: int, body: bytes) -> RoundPlan:
+def _plan(terms: TrainTerms, *, number: int, rounds: int, body: Bytes) -> RoundPlan:
     return RoundPlan(
         run=RunId("audit"),
         round=number,

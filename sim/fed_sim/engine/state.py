@@ -56,9 +56,8 @@ class RunState:
             MachineError: the disk refuses it.
         """
         averaged = self.weights.iterate_P is not self.weights.model_P
-        body = parameter_bytes(self.weights.model_P)
-        if averaged:
-            body += parameter_bytes(self.weights.iterate_P)
+        iterate = (self.weights.iterate_P,) if averaged else ()
+        body = b"".join(map(parameter_bytes, (self.weights.model_P, *iterate)))
         facts = _Facts(
             run=self.run,
             scenario=self.scenario,

@@ -54,7 +54,7 @@ class GridExchange:
     def ask(self, question: Question) -> Iterator[Answer | NoAnswer]:
         """Yield one item per site of the question, as they come; see `Exchange`."""
         waiting, asked = set(question.sites), set[int]()
-        messages, content = dict[str, SiteName](), pack(question.payload)
+        messages, content = dict[str, SiteName](), pack(*question.parts)
         deadline = time.monotonic() + question.deadline_s
         while waiting and (remaining_s := deadline - time.monotonic()) > 0:
             here = self.online() & waiting

@@ -286,7 +286,7 @@ def test_a_second_unmask_is_refused_for_whatever_list(tmp_path: Path) -> None:
         statement, body = unseal(asked[-1], StepStatement, COORDINATOR_KEY.verifying_key)
         assert statement.step == "unmask" and code_of(sites[NORTH].answer(asked[-1])) is None
         for again in ("confirm", "unmask"):
-            repeated = step(again, session=statement.session, body=body)
+            repeated = step(again, session=statement.session, body=bytes(body))
             assert code_of(sites[NORTH].answer(repeated)) == "masking-refused"
 
 

@@ -170,7 +170,7 @@ def test_other_control_variates_than_the_checkpoints_are_noticed(
     """The audit log says which bytes went to the sites: model and control variate."""
 
     def crafted(weights: Weights, terms: TrainTerms) -> bytes:
-        sent = sent_to_train(weights, terms)
+        sent = bytes(sent_to_train(weights, terms))
         return sent[: len(sent) // 2] + bytes(len(sent) // 2)
 
     monkeypatch.setattr("fed_server.federation.sent_to_train", crafted)

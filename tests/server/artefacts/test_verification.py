@@ -16,9 +16,10 @@ from fed_common.audit_log.facts import JournalWritten, PlanAsked
 from fed_common.audit_log.log import AuditLog
 from fed_common.checkpoint import MANIFEST_FILE, MODEL_FILE, Manifest, SitePrivacy
 from fed_common.errors import FedError, TrustError
-from fed_common.messages import RoundPlan
-from fed_common.names import Digest, RunId
+from fed_common.messages import PlanStatement, RoundPlan, sealed_parts
+from fed_common.names import Bytes, Digest, RunId
 from fed_common.plans import Phase, Terms
+from fed_common.signing import SigningKey
 from fed_server.artefacts.verification import VerifiedRun, verify_run
 from fed_server.config import audit_log_in
 from fed_server.journal import Journal, RoundPublished, RunEvent, RunStarted, SiteAnswered
@@ -85,14 +86,19 @@ def test_a_coordinator_that_sends_other_parameters_than_it_publishes_is_found_ou
         number: int,
         known: Sequence[SitePrivacy],
         terms: Terms,
-        parameters: bytes,
+        parameters: Bytes,
         **others: Any,
     ) -> RoundPlan:
         if (number, terms.phase) == (2, phase):
             parameters = bytes(len(parameters))
         return honest(self, number, known, terms, parameters, **others)
 
+    def sent(statement: PlanStatement, parameters: Bytes, key: SigningKey) -> tuple[bytes, Bytes]:
+        asked = (statement.plan.round, statement.plan.phase)
+        return sealed_parts(statement, bytes(len(parameters)) if asked == (2, phase) else parameters, key)
+
     monkeypatch.setattr(Planner, "plan", crafted)
+    monkeypatch.setattr("fed_server.rounds.sealed_parts", sent)
     run = new_run(tmp_path)
     run.start()
     with pytest.raises(TrustError, match=f"round 2: the sites were asked to {phase} with other parameters"):

@@ -23,6 +23,8 @@ from fed_server.screening import SiteReply
 
 Outcome = RoundOutcome[NDArray[np.float64]]
 
+PARAMETER_BYTES = bytes(4 * PARAMETERS)
+
 
 def update_of(place: int) -> NDArray[np.float64]:
     values_P = np.random.default_rng(place).normal(size=PARAMETERS)
@@ -66,7 +68,7 @@ class Round:
         )
         return run_masked_round(
             self.plan,
-            bytes(4 * PARAMETERS),
+            PARAMETER_BYTES,
             coordinator=coordinator,
             check=lambda reply: reply,
             on_reply=self.heard.append,
@@ -86,7 +88,9 @@ def round_of(count: int, folder: Path) -> Round:
         site: MaskingSite(name=site, update_P=update_of(place), folder=folder)
         for place, site in enumerate(names(count))
     }
-    return Round(plan=masked_plan(count), sites=sites, heard=[])
+    return Round(
+        plan=replace(masked_plan(count), parameters=digest_of(PARAMETER_BYTES)), sites=sites, heard=[]
+    )
 
 
 @pytest.mark.parametrize("count", [3, 4, 5, 10])
@@ -209,7 +213,7 @@ def test_one_wrong_share_is_outvoted(tmp_path: Path) -> None:
         if step != "unmask":
             return message
         _, body = unseal(message, StepAnswer, key_of(liar).verifying_key)
-        return replaced_body(message, liar, lied_about(body, liar))
+        return replaced_body(message, liar, lied_about(bytes(body), liar))
 
     masked.sites[liar].tamper = lie
     outcome = masked.run()
