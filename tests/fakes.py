@@ -20,7 +20,7 @@ from fed_client.plan_memory import PlanMemory
 from fed_client.policy import SitePolicy
 from fed_client.site import Site, SiteIdentity
 from fed_client.site_log import SiteLog
-from fed_common import fixedpoint, signed_fact
+from fed_common import signed_fact, updates
 from fed_common.accounting import Spend
 from fed_common.artefacts.cosigning import CosignAnswer, open_request
 from fed_common.artefacts.envelope import Signature
@@ -293,7 +293,7 @@ def answer_to(
     log: LogHead = EMPTY_LOG,
 ) -> bytes:
     """Return what `site` would send; it signs with its own key unless another is given."""
-    body = fixedpoint.to_bytes(fixedpoint.to_fixed(values)) if refusal is None else b""
+    body = updates.encode(values, plan.terms) if refusal is None else b""
     statement = AnswerStatement(
         site=site,
         run=plan.run,

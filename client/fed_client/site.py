@@ -47,7 +47,7 @@ from fed_client.received_model import received_vectors
 from fed_client.site_log import SiteLog
 from fed_client.statistics import release_statistics
 from fed_client.training import clip_update, train_privately
-from fed_common import fixedpoint
+from fed_common import fixedpoint, updates
 from fed_common.accounting import Accountant, Spend
 from fed_common.artefacts.cosigning import is_cosign_request
 from fed_common.layout import layout_of, load_flat, num_parameters
@@ -64,7 +64,7 @@ from fed_common.messages import (
     unseal,
 )
 from fed_common.models import build_model, spec_for
-from fed_common.names import Bytes, SiteName, digest_of
+from fed_common.names import Bytes, Digest, SiteName, digest_of
 from fed_common.plans import EvaluationTerms, SiteTerms, StatisticsTerms, Terms, TrainTerms
 from fed_common.randomness import Randomness
 from fed_common.signing import SigningKey, VerifyingKey
@@ -166,7 +166,7 @@ class Site:
                 logger.warning("round %d %s: %s", plan.round, plan.phase, refusal)
                 self.log.refused(plan, refusal.code)
                 refused = Refusal(code=refusal.code, detail=refusal.detail)
-                return self._seal(plan, b"", self.privacy(), refusal=refused)
+                return self._seal(plan, b"", digest_of(b""), self.privacy(), refusal=refused)
 
     def _answer_step(self, message: bytes) -> bytes:
         """Return the sealed answer to a step of a masked round, of a plan that this site has trained for."""
@@ -234,20 +234,24 @@ class Site:
                     positive=self.task.positive_index,
                     randomness=self.randomness,
                 )
-        scale = fixedpoint.SCALE if plan.masking is None else plan.masking.ring.scale
-        fixed = fixedpoint.to_fixed(values, scale=scale)
-        if controls is not None:
-            self._controls.keep(plan, controls, fixedpoint.from_fixed(fixed, scale=scale))
         if plan.masking is None:
-            body = fixedpoint.to_bytes(fixed)
+            body = updates.encode(values, admission.terms)
+            if controls is not None:
+                sent_P = updates.decode(body, admission.terms, size=values.size)
+                self._controls.keep(plan, controls, fixedpoint.from_fixed(sent_P))
         else:
+            scale = plan.masking.ring.scale
+            fixed = fixedpoint.to_fixed(values, scale=scale)
+            if controls is not None:
+                self._controls.keep(plan, controls, fixedpoint.from_fixed(fixed, scale=scale))
             self._masked.keep(plan, fixed)
             body = b""
         privacy = self.privacy()
         self._cosigner.remember(plan, vector_P, privacy)
-        message = self._seal(plan, body, privacy, tightened=admission.tightened)
+        digest = digest_of(body)
+        message = self._seal(plan, body, digest, privacy, tightened=admission.tightened)
         self.answers.keep(plan.run, plan.round, plan.phase, message)
-        self.log.answered(plan, body=digest_of(body), ledger=self.ledger.head.digest)
+        self.log.answered(plan, body=digest, ledger=self.ledger.head.digest)
         logger.info("round %d of %d %s: answered", plan.round, plan.rounds, plan.phase)
         return message
 
@@ -308,7 +312,8 @@ class Site:
     def _seal(
         self,
         plan: RoundPlan,
-        body: Bytes,
+        body: bytes,
+        digest: Digest,
         privacy: PrivacyStatement,
         *,
         refusal: Refusal | None = None,
@@ -320,7 +325,7 @@ class Site:
             round=plan.round,
             phase=plan.phase,
             plan=plan.digest,
-            body=digest_of(body),
+            body=digest,
             refusal=refusal,
             tightened=tightened,
             privacy=privacy,

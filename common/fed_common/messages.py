@@ -95,6 +95,8 @@ class RoundPlan:
             return
         if not isinstance(self.terms, TrainTerms):
             raise ConfigError("only updates are masked: counts are read site by site")
+        if self.terms.encoding != "fixed-point":
+            raise ConfigError(f"{self.terms.encoding} updates can't be masked: sites' scales don't add up")
         if not {member.site for member in self.masking.members} <= {site.name for site in self.cohort}:
             raise ConfigError("the members of a masked sum must be sites of the cohort")
 

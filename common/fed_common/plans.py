@@ -13,9 +13,11 @@ from fed_common.names import SiteName, site_name
 from fed_common.personal_methods import PersonalMethod
 
 Phase = Literal["statistics", "train", "evaluate"]
+UpdateEncoding = Literal["fixed-point", "8-bit"]
 
 # Beyond any hospital and any run; a larger number could only overflow something.
 MAX_COUNT = 10**7
+MAX_UPDATE_CLIP = 1e4
 
 # As many as `fed_common.views` knows.
 MAX_VIEWS = 10
@@ -89,7 +91,7 @@ class TrainTerms:
 
     `class_weights` are public factors of the images' losses, one per class; none means 1 each. Each image is
     seen in `views` ways (`fed_common.views`), which count as one. A `method` changes the local steps, and
-    what is `personal` may take more of them.
+    what is `personal` may take more of them. The clipped update is written in `encoding`.
     """
 
     phase: Literal["train"] = "train"
@@ -102,14 +104,15 @@ class TrainTerms:
     views: int = 1
     method: LocalMethod | None = None
     personal: PersonalMethod | None = None
+    encoding: UpdateEncoding = "fixed-point"
 
     def __post_init__(self) -> None:
         if not 0 < self.learning_rate < float("inf"):
             raise ConfigError(f"learning_rate must be above 0, got {self.learning_rate}")
         if not 0 <= self.momentum < 1:
             raise ConfigError(f"momentum must be in [0, 1), got {self.momentum}")
-        if not 0 < self.update_clip <= 1e4:
-            raise ConfigError(f"update_clip must be in (0, 1e4], got {self.update_clip}")
+        if not 0 < self.update_clip <= MAX_UPDATE_CLIP:
+            raise ConfigError(f"update_clip must be in (0, {MAX_UPDATE_CLIP:g}], got {self.update_clip}")
         if not all(0.01 <= weight <= 100 for weight in self.class_weights):
             raise ConfigError(f"class_weights must be in [0.01, 100], got {self.class_weights}")
         if not 1 <= self.views <= MAX_VIEWS:

@@ -24,7 +24,13 @@ from fed_server.door.door import Door
 from fed_server.door.tls import TlsFiles
 from fed_server.registry.keys import IdentityKeys
 from fed_server.registry.registry import Registry
-from fed_server.settings import AggregationTable, QuorumTable, RunSettings, TrainingTable
+from fed_server.settings import (
+    AggregationTable,
+    CommunicationTable,
+    QuorumTable,
+    RunSettings,
+    TrainingTable,
+)
 
 
 class _FederationTable(ConfigTable):
@@ -63,6 +69,7 @@ class _FederationFile(ConfigTable):
     statistics: StatisticsTable | None = None
     algorithm: AlgorithmTable = FedAvg()
     personal: PersonalChoice | None = None
+    communication: CommunicationTable = CommunicationTable()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +192,7 @@ def load_federation_config(path: Path) -> FederationConfig:
         statistics=file.statistics,
         algorithm=file.algorithm,
         personal=file.personal,
+        communication=file.communication,
         quorum=file.quorum,
     )
     test_set, references = file.federation.test_set, file.federation.references

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fed_common import fixedpoint
+from fed_common import fixedpoint, updates
 from fed_common.audit_log.head import LogHead
 from fed_common.errors import MalformedMessageError, TrustError
 from fed_common.messages import AnswerStatement, PrivacyStatement, RefusalCode, RoundPlan, unseal
@@ -21,7 +21,8 @@ from fed_common.signing import VerifyingKey
 from fed_common.tightening import Tightened, is_as_strict
 from fed_server.exchange import Answer, NoAnswer, Silence
 
-# Encoding rounds each of P values by at most half a step; the norm of that stays far below this.
+# Encoding rounds each of P values by at most half a step; the norm of that stays far below this. In 8 bits
+# it wouldn't, so that who encodes takes back what was added (`fed_common.eight_bits`).
 NORM_SLACK = 1e-3
 
 # A site's own words reach journal, terminal and report.
@@ -117,7 +118,7 @@ def _open(
         case TrainTerms() if plan.masking is not None:  # ready; its update comes masked
             values, noise = fixedpoint.from_bytes(body, size=0), terms.dp.noise_multiplier
         case TrainTerms(update_clip=clip):
-            values, noise = fixedpoint.from_bytes(body, size=num_parameters), terms.dp.noise_multiplier
+            values, noise = updates.decode(body, terms, size=num_parameters), terms.dp.noise_multiplier
             norm = fixedpoint.norm(values)
             if not norm <= clip * (1 + NORM_SLACK):
                 return SiteFailure(

@@ -14,7 +14,15 @@ from fed_common.masking.terms import MIN_MEMBERS, fewest_summed
 from fed_common.models import ModelSpec, spec_for
 from fed_common.names import Digest
 from fed_common.personal import PersonalTable, Surroundings
-from fed_common.plans import MAX_VIEWS, DpTerms, EvaluationTerms, SiteTerms, StatisticsTerms, TrainTerms
+from fed_common.plans import (
+    MAX_VIEWS,
+    DpTerms,
+    EvaluationTerms,
+    SiteTerms,
+    StatisticsTerms,
+    TrainTerms,
+    UpdateEncoding,
+)
 from fed_common.proposal import (
     EvaluationTable,
     PositiveFloat,
@@ -111,6 +119,25 @@ class AggregationTable(ConfigTable):
             raise ConfigError(f"aggregation.vote needs at least {MIN_VOTERS} sites, got {num_sites}")
 
 
+class CommunicationTable(ConfigTable):
+    """How the sites' updates are written when they travel: exact, or in an eighth of the bytes, rounded."""
+
+    updates: UpdateEncoding = "fixed-point"
+
+    def refuse_masked(self, *, masked: bool) -> None:
+        """Return only if updates that are `masked`, or not, can be written so.
+
+        Raises:
+            ConfigError: they can't.
+        """
+        if masked and self.updates != "fixed-point":
+            raise ConfigError(
+                f'communication.updates "{self.updates}" and masked sums exclude each other: each block of '
+                "each site has a scale of its own, and numbers of different scales don't add up under masks; "
+                'allowed are "fixed-point" or aggregation.masked = false'
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """Everything that decides what a run computes; its digest is in every manifest."""
@@ -126,6 +153,7 @@ class RunSettings:
     statistics: StatisticsTable | None = None
     algorithm: Algorithm = field(default_factory=FedAvg)
     personal: PersonalTable | None = None
+    communication: CommunicationTable = field(default_factory=CommunicationTable)
 
     def __post_init__(self) -> None:
         if not 1 <= self.quorum.sites <= len(self.cohort):
@@ -134,6 +162,7 @@ class RunSettings:
         if len(set(names)) != len(names):
             raise ConfigError(f"sites must have different names, got {', '.join(names)}")
         self.aggregation.refuse_contradictions(len(names))
+        self.communication.refuse_masked(masked=self.masked)
         self.algorithm.refuse_contradictions(
             Circumstances(
                 steps_per_round=self.training.steps_per_round,
@@ -206,6 +235,8 @@ class RunSettings:
             tables.append(self.algorithm)
         if self.personal is not None:
             tables.append(self.personal)
+        if self.communication != CommunicationTable():
+            tables.append(self.communication)
         facts = _SettingsFacts(
             task=self.task.digest,
             model=self.model.fingerprint,
@@ -271,6 +302,7 @@ class RunSettings:
             update_clip=self.privacy.update_clip,
             method=self.algorithm.local_method(),
             personal=self.personal.terms() if self.personal else None,
+            encoding=self.communication.updates,
         )
 
 

@@ -28,6 +28,7 @@ from fed_common.task import Task, load_task
 from fed_common.test_set import save_test_set
 from fed_server.algorithms import FedAvg
 from fed_server.dev_certificates import write_dev_certificates
+from fed_server.settings import CommunicationTable
 from fed_sim.hospitals import PUBLIC_TEST, load_site_terms
 from fed_sim.scenario import Scenario
 
@@ -133,7 +134,7 @@ def _named_files(scenario: Scenario, *, test_set: bool, references: bool) -> dic
 def _federation_tables(
     scenario: Scenario, terms: tuple[SiteTerms, ...], *, port: int
 ) -> dict[str, dict[str, object] | list[dict[str, object]]]:
-    statistics, algorithm = scenario.statistics, scenario.algorithm
+    statistics, algorithm, communication = scenario.statistics, scenario.algorithm, scenario.communication
     return {
         "server": {
             "host": "127.0.0.1",
@@ -152,6 +153,7 @@ def _federation_tables(
         **({"statistics": statistics.model_dump()} if statistics else {}),
         **({"algorithm": algorithm.model_dump()} if algorithm != FedAvg() else {}),
         **({"personal": scenario.personal.model_dump()} if scenario.personal else {}),
+        **({"communication": communication.model_dump()} if communication != CommunicationTable() else {}),
         "sites": [
             {
                 "name": site.name,

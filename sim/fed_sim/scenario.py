@@ -11,7 +11,7 @@ from fed_common.personal import PersonalChoice
 from fed_common.proposal import EvaluationTable, PrivacyTable, StatisticsTable
 from fed_common.task import ModelName
 from fed_server.algorithms import AlgorithmTable, FedAvg
-from fed_server.settings import AggregationTable, QuorumTable, TrainingTable
+from fed_server.settings import AggregationTable, CommunicationTable, QuorumTable, TrainingTable
 from fed_sim.experiments.tables import ComparisonTable
 from fed_sim.faults.table import FaultTable
 from fed_sim.making import DataTable
@@ -45,6 +45,7 @@ class Scenario(ConfigTable):
     statistics: StatisticsTable | None = None
     algorithm: AlgorithmTable = FedAvg()
     personal: PersonalChoice | None = None
+    communication: CommunicationTable = CommunicationTable()
     policy: PolicyTable = PolicyTable()
     data: DataTable = DataTable()
     partition: PartitionTable = PartitionTable()

@@ -32,7 +32,7 @@ from tests.full_disk import disk_full_after
 from fed_client.site import Site
 from fed_client.site_log import SiteLog
 from fed_client.training import TrainingStoppedError
-from fed_common import canonical, fixedpoint
+from fed_common import canonical, eight_bits, fixedpoint
 from fed_common.accounting import Spend
 from fed_common.audit_log.facts import PlanAnswered
 from fed_common.audit_log.head import EMPTY_LOG
@@ -97,6 +97,17 @@ def test_a_train_plan_gets_a_clipped_update_and_is_charged(site: Site) -> None:
     assert [event.spend.steps for event in site.ledger.events] == [2]
     assert statement.privacy.ledger == site.ledger.head
     assert (statement.privacy.epsilon, statement.privacy.releases) == (2.0, 1)
+
+
+def test_an_update_in_8_bits_is_the_clipped_one_and_asked_again_the_same(tmp_path: Path) -> None:
+    asked = sealed(plan_of(replace(TRAIN, encoding="8-bit", update_clip=1e-3)))
+    with opened_site(tmp_path) as site:
+        first = site.answer(asked)
+        assert site.answer(asked) == first
+    _, body = opened_answer(first)
+    assert len(body) == eight_bits.num_bytes(NUM_PARAMETERS) < NUM_PARAMETERS * 1.01
+    update_P = fixedpoint.from_fixed(eight_bits.decode(body, size=NUM_PARAMETERS))
+    assert np.linalg.norm(update_P) == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_an_evaluation_gets_a_histogram_and_is_charged(site: Site) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.fakes import COORDINATOR_KEY, EVALUATE, NORTH, RUN, SITE_KEYS, STATISTICS, TRAIN, plan_of
+from tests.masked_sessions import masked_plan
 
 from fed_common import canonical
 from fed_common.audit_log.head import EMPTY_LOG
@@ -22,7 +23,7 @@ from fed_common.messages import (
     unseal,
 )
 from fed_common.names import RunId, SiteName, digest_of
-from fed_common.plans import SiteTerms, Terms
+from fed_common.plans import SiteTerms, Terms, TrainTerms
 
 BODY = b"parameters"
 PUBLIC = COORDINATOR_KEY.verifying_key
@@ -65,6 +66,13 @@ def test_a_body_is_copied_neither_into_its_message_nor_out_of_it() -> None:
     assert parts[1] is BODY and b"".join(parts) == MESSAGE
     _, body = unseal(MESSAGE, PlanStatement, PUBLIC)
     assert isinstance(body, memoryview) and body.readonly and body.obj is MESSAGE
+
+
+def test_a_plan_asks_for_no_masked_updates_in_8_bits() -> None:
+    plan = masked_plan(3)
+    assert isinstance(plan.terms, TrainTerms)
+    with pytest.raises(ConfigError, match="8-bit updates can't be masked: sites' scales don't add up"):
+        replace(plan, terms=replace(plan.terms, encoding="8-bit"))
 
 
 @given(st.integers(0, len(MESSAGE) - 1), st.integers(0, 7))

@@ -29,7 +29,8 @@ def test_without_averaging_the_model_is_the_iterate() -> None:
 
 
 def test_weights_can_not_be_changed_once_they_are_some() -> None:
-    weights = Weights(model_P=np.ones(2), iterate_P=np.ones(2), memory={"control": np.ones(2)})
+    first_P, second_P, third_P = np.ones((3, 2), dtype=np.float32)
+    weights = Weights(model_P=first_P, iterate_P=second_P, memory={"control": third_P})
     for vector_P in (weights.model_P, weights.iterate_P, weights.memory["control"]):
         with pytest.raises(ValueError, match="read-only"):
             vector_P[0] = 2.0

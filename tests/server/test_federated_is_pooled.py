@@ -124,6 +124,17 @@ def test_three_sites_of_different_sizes_step_as_one_pooled_site(tmp_path: Path) 
     np.testing.assert_allclose(stepped_P, expected_P, atol=1e-6)
 
 
+def test_in_8_bits_three_sites_step_as_one_pooled_site_but_for_the_rounding(tmp_path: Path) -> None:
+    datasets = {site.name: dataset_of(site.patients, seed=site.patients) for site in COHORT}
+    plan = plan_of(replace(TERMS, encoding="8-bit"))
+    stepped_P = federated(tmp_path, plan, FIRST_P, task=TASK, datasets=datasets)
+    expected_P = pooled(MODEL, FIRST_P, datasets, functional.cross_entropy)
+    step = np.abs(expected_P - FIRST_P).max() / 127
+    # Sites differ, and so do their scales: by far less than 10 times.
+    assert 1e-6 < np.abs(stepped_P - expected_P).max() < 10 * step
+    assert abs(np.mean(stepped_P - expected_P)) < step / np.sqrt(len(FIRST_P))
+
+
 def test_class_weights_and_normalisation_step_as_at_one_pooled_site(tmp_path: Path) -> None:
     datasets = {site.name: dataset_of(site.patients, seed=site.patients) for site in COHORT}
     weights = (0.5, 2.0)

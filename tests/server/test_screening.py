@@ -19,7 +19,9 @@ from tests.fakes import (
 
 from fed_common import fixedpoint
 from fed_common.audit_log.head import EMPTY_LOG
-from fed_common.messages import Refusal, RoundPlan
+from fed_common.messages import AnswerStatement, Refusal, RoundPlan, seal, unseal
+from fed_common.names import digest_of
+from fed_common.tightening import Tightened
 from fed_server.exchange import Answer, NoAnswer
 from fed_server.screening import Contribution, SiteFailure, SiteReply, screen
 
@@ -62,6 +64,54 @@ def test_what_is_wrong_with_an_answer_is_named(payload: bytes, code: str) -> Non
     reply = screened(payload)
     assert isinstance(reply, SiteFailure)
     assert (reply.site, reply.code) == (NORTH, code)
+
+
+SHORT = plan_of(replace(TRAIN, encoding="8-bit"))
+
+
+def short(scale: float, codes: list[int]) -> bytes:
+    """Return a well-signed answer with these bytes in the place of an update in 8 bits."""
+    body = np.array([scale], dtype="<f4").tobytes() + np.array(codes, dtype=np.int8).tobytes()
+    statement, _ = unseal(answer_to(SHORT, UPDATE_P), AnswerStatement, SITE_KEYS[NORTH].verifying_key)
+    return seal(replace(statement, body=digest_of(body)), body, SITE_KEYS[NORTH])
+
+
+def test_an_update_in_8_bits_is_read_into_the_same_fixed_point() -> None:
+    reply = screened(short(2.0**-8, [127, -64, 1]), plan=SHORT)
+    assert isinstance(reply, Contribution)
+    assert fixedpoint.from_fixed(reply.values).tolist() == [127 / 256, -0.25, 1 / 256]
+
+
+def test_an_update_in_8_bits_exactly_at_the_clip_passes_however_it_is_rounded() -> None:
+    for _ in range(20):
+        assert isinstance(screened(answer_to(SHORT, np.array([0.6, 0.003, 0.8])), plan=SHORT), Contribution)
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (short(2.0**-7, [127, 20, 0]), "norm-beyond-clip"),
+        (short(8e6, [1, 0, 0]), "norm-beyond-clip"),
+        (short(9e6, [1, 0, 0]), "malformed"),
+        (short(np.nan, [1, 0, 0]), "malformed"),
+        (short(np.inf, [0, 0, 0]), "malformed"),
+        (short(-0.001, [1, 0, 0]), "malformed"),
+        (short(0.001, [-128, 0, 0]), "malformed"),
+        (short(0.001, [1, 0]), "malformed"),
+        (short(0.001, [1, 0, 0, 0]), "malformed"),
+    ],
+)
+def test_what_is_wrong_with_an_update_in_8_bits_is_named(payload: bytes, code: str) -> None:
+    reply = screened(payload, plan=SHORT)
+    assert isinstance(reply, SiteFailure) and reply.code == code
+
+
+def test_a_site_can_not_answer_in_another_encoding_than_it_was_asked_for() -> None:
+    terms = replace(TRAIN, encoding="8-bit", dp=replace(TRAIN.dp, noise_multiplier=9.0))
+    statement, body = unseal(answer_to(PLAN, UPDATE_P), AnswerStatement, SITE_KEYS[NORTH].verifying_key)
+    loosened = replace(statement, tightened=Tightened(terms=terms, codes=("noise-below-floor",)))
+    reply = screened(seal(loosened, body, SITE_KEYS[NORTH]))
+    assert isinstance(reply, SiteFailure) and reply.code == "terms-loosened"
 
 
 def test_an_update_exactly_at_the_clip_passes() -> None:

@@ -11,7 +11,7 @@ from fed_common.errors import ConfigError
 from fed_common.plans import SiteTerms, StatisticsTerms
 from fed_common.proposal import EvaluationTable, PrivacyTable, StatisticsTable
 from fed_server.algorithms.scaffold import Scaffold
-from fed_server.settings import AggregationTable, QuorumTable, RunSettings, TrainingTable
+from fed_server.settings import AggregationTable, CommunicationTable, QuorumTable, RunSettings, TrainingTable
 
 TRAINING = TrainingTable(rounds=5, steps_per_round=4, learning_rate=0.1)
 SETTINGS = RunSettings(
@@ -35,6 +35,7 @@ def test_the_calibrated_noise_keeps_both_accountants_within_epsilon() -> None:
     assert SETTINGS.proposal.epsilon(noise) <= 6.0
 
 
+PLAIN, SHORT = AggregationTable(masked=False), CommunicationTable(updates="8-bit")
 WITH_STATISTICS = replace(SETTINGS, statistics=StatisticsTable(noise_multiplier=2.0))
 
 
@@ -103,6 +104,7 @@ def test_two_sites_of_one_name_are_refused() -> None:
         WITH_STATISTICS,
         replace(SETTINGS, aggregation=AggregationTable(rule="median")),
         replace(SETTINGS, aggregation=AggregationTable(vote=True)),
+        replace(SETTINGS, aggregation=PLAIN, communication=SHORT),
     ],
 )
 def test_what_changes_the_result_changes_the_digest(changed: RunSettings) -> None:
@@ -121,6 +123,15 @@ def test_what_changes_the_result_changes_the_digest(changed: RunSettings) -> Non
 def test_what_can_not_be_aggregated_together_is_refused(table: dict[str, object], reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         replace(SETTINGS, aggregation=AggregationTable.model_validate(table))
+
+
+def test_updates_in_8_bits_are_asked_of_the_sites_and_refused_under_masks() -> None:
+    plain = replace(SETTINGS, aggregation=PLAIN)
+    assert plain.train_terms().encoding == "fixed-point"
+    assert replace(plain, communication=SHORT).train_terms().encoding == "8-bit"
+    assert replace(plain, communication=CommunicationTable()).digest == plain.digest
+    with pytest.raises(ConfigError, match=r"masked sums exclude each other: .* scales don't add up"):
+        replace(SETTINGS, communication=SHORT)
 
 
 def test_a_robust_rule_is_not_masked_and_waits_for_enough_answers() -> None:

@@ -145,8 +145,12 @@ def test_a_slow_wire_misses_its_target() -> None:
         carried_receive_ms=1.0,
         flower_send_ms=113.0,
         flower_receive_ms=58.0,
+        update_mb=89.4,
         update_encode_ms=1.0,
         update_decode_ms=1.0,
+        short_update_mb=11.2,
+        short_update_encode_ms=1.0,
+        short_update_decode_ms=1.0,
     )
     assert fast.met
     assert not replace(fast, decode_ms=30.1).met

@@ -9,9 +9,10 @@ import pytest
 from tests.client.dataset.folders import direct_reading
 
 from fed_common.errors import ConfigError, QuorumError
+from fed_common.plans import UpdateEncoding
 from fed_server.journal import RoundPublished, RunEvent, SiteFailed, SumAbandoned
 from fed_server.run_folder import RunFolder
-from fed_server.settings import AggregationTable
+from fed_server.settings import AggregationTable, CommunicationTable
 from fed_sim.experiments.ground import Ground
 from fed_sim.experiments.known_pictures import KnownPictures
 from fed_sim.experiments.training import settings_of, train
@@ -32,9 +33,16 @@ class Rehearsal:
     ground: Ground
     folder: Path
 
-    def run(self, kind: FaultKind | None, *, masked: bool, quorum: int = 3) -> list[RunEvent]:
+    def run(
+        self,
+        kind: FaultKind | None,
+        *,
+        masked: bool,
+        quorum: int = 3,
+        updates: UpdateEncoding = "fixed-point",
+    ) -> list[RunEvent]:
         faults = () if kind is None else (FaultTable(site=FAULTY, round=ROUND, kind=kind),)
-        scenario = scenario_with(faults, masked=masked, quorum=quorum)
+        scenario = scenario_with(faults, masked=masked, quorum=quorum, updates=updates)
         settings = settings_of(
             self.ground.config.settings, scenario, cohort=self.ground.cohort, epsilon=np.inf, rounds=2
         )
@@ -56,13 +64,16 @@ class Rehearsal:
         return [number for number in (1, 2) if f'"round":{number}' in lines]
 
 
-def scenario_with(faults: Sequence[FaultTable], *, masked: bool, quorum: int) -> Scenario:
+def scenario_with(
+    faults: Sequence[FaultTable], *, masked: bool, quorum: int, updates: UpdateEncoding
+) -> Scenario:
     scenario = gallery("phantoms")
     tables = {
         "training": scenario.training.model_copy(update={"rounds": 2, "steps_per_round": 1}),
         "privacy": scenario.privacy.model_copy(update={"sampling_rate": 1.0}),
         "policy": scenario.policy.model_copy(update={"max_sampling_rate": 1.0}),
         "aggregation": AggregationTable(masked=masked),
+        "communication": CommunicationTable(updates=updates),
         "quorum": scenario.quorum.model_copy(update={"sites": quorum, "retries": 1}),
         "faults": tuple(faults),
     }
@@ -118,8 +129,11 @@ def test_who_does_not_answer_well_is_left_out_by_name_and_is_back_in_the_next_ro
     assert rehearsal.charged("hospital-1") == [1, 2]
 
 
-def test_an_update_longer_than_any_honest_one_is_left_out(rehearsal: Rehearsal) -> None:
-    events = rehearsal.run("forged", masked=False)
+@pytest.mark.parametrize("updates", ["fixed-point", "8-bit"])
+def test_an_update_longer_than_any_honest_one_is_left_out(
+    rehearsal: Rehearsal, updates: UpdateEncoding
+) -> None:
+    events = rehearsal.run("forged", masked=False, updates=updates)
 
     assert published(events) == {1: OTHERS, 2: SITES}
     assert failures(events) == {(FAULTY, ROUND, "norm-beyond-clip")}

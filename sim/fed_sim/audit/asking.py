@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fed_client.dataset import LabelledImages
-from fed_common import fixedpoint
+from fed_common import fixedpoint, updates
 from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.checkpoint import parameter_bytes
 from fed_common.errors import PrivacyError
@@ -67,8 +67,8 @@ def ask(
             statement, raw = unseal(answer, AnswerStatement, SITE_KEY.verifying_key)
             if statement.refusal is not None:
                 raise PrivacyError(f"the site refused: {statement.refusal.detail}")
-            delta_P = fixedpoint.from_fixed(fixedpoint.from_bytes(raw, size=len(parameters_P)))
-            yield Told(sum_P=-delta_P / step_length, privacy=statement.privacy)
+            fixed_P = updates.decode(raw, terms, size=len(parameters_P))
+            yield Told(sum_P=-fixedpoint.from_fixed(fixed_P) / step_length, privacy=statement.privacy)
 
 
 def _plan(terms: TrainTerms, *, number: int, rounds: int, body: Bytes) -> RoundPlan:

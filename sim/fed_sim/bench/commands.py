@@ -227,18 +227,24 @@ def _aggregation_table(rows: list[AggregationRow], parameters: int) -> Table:
 def _wire_table(row: WireRow) -> Table:
     table = Table(
         title=f"{row.megabytes:.1f} MB of float32 on one core: ms",
-        caption=f"a model, sent and received: {row.ours_ms:.0f} ms, <= {WIRE_TARGET_MS:g} ms "
+        caption=f"a model, sent and received: {row.ours_ms:.1f} ms, <= {WIRE_TARGET_MS:g} ms "
         + ("met" if row.met else "missed"),
     )
-    for heading in ("", "send", "receive"):
+    for heading in ("", "MB", "send", "receive"):
         table.add_column(heading, justify="right" if heading else "left")
-    for name, send_ms, receive_ms in (
-        ("a model: encoded, hashed, signed; checked, decoded", row.encode_ms, row.decode_ms),
-        ("the same by Flower, of its own arrays", row.flower_send_ms, row.flower_receive_ms),
-        ("what Flower takes to carry ours", row.carried_send_ms, row.carried_receive_ms),
-        ("an update, in 64-bit fixed point", row.update_encode_ms, row.update_decode_ms),
+    for name, megabytes, send_ms, receive_ms in (
+        ("a model: encoded, hashed, signed; checked, decoded", row.megabytes, row.encode_ms, row.decode_ms),
+        ("the same by Flower, of its own arrays", row.megabytes, row.flower_send_ms, row.flower_receive_ms),
+        ("what Flower takes to carry ours", row.megabytes, row.carried_send_ms, row.carried_receive_ms),
+        (
+            "an update: in 64-bit fixed point; screened",
+            row.update_mb,
+            row.update_encode_ms,
+            row.update_decode_ms,
+        ),
+        ("the same in 8 bits", row.short_update_mb, row.short_update_encode_ms, row.short_update_decode_ms),
     ):
-        table.add_row(name, f"{send_ms:.0f}", f"{receive_ms:.0f}")
+        table.add_row(name, f"{megabytes:.1f}", f"{send_ms:.1f}", f"{receive_ms:.1f}")
     return table
 
 

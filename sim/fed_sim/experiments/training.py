@@ -47,7 +47,7 @@ _BEYOND_REACH = 1000.0  # the largest budget that a policy can have
 _NOMINAL = {"epsilon": _BEYOND_REACH, "noise_multiplier": 10.0}
 
 # What a model that isn't federated has nothing of.
-_FEDERATED_ONLY = frozenset(("aggregation", "algorithm", "personal"))
+_FEDERATED_ONLY = frozenset(("aggregation", "algorithm", "personal", "communication"))
 
 
 class NoNoise(SystemRandomness):

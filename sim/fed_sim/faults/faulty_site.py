@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import NoReturn
 
-import numpy as np
-
 from fed_client.site import Site
-from fed_common import fixedpoint
+from fed_common import fixedpoint, updates
 from fed_common.artefacts.cosigning import is_cosign_request
 from fed_common.errors import ConfigError
+from fed_common.layout import layout_of, num_parameters
 from fed_common.messages import (
     AnswerStatement,
     PlanStatement,
@@ -27,7 +26,9 @@ from fed_common.messages import (
     seal,
     unseal,
 )
+from fed_common.models import build_model, spec_for
 from fed_common.names import SiteName, digest_of
+from fed_common.plans import MAX_UPDATE_CLIP, TrainTerms
 from fed_sim.attacks.poisoned_images import with_flipped_labels
 from fed_sim.faults.table import FaultKind, FaultTable
 from fed_sim.loopback import UnansweredError
@@ -81,9 +82,11 @@ class FaultySite:
         kind = self._kinds.get(plan.round)
         if kind == "silent":
             raise UnansweredError("offline")
-        if kind is None or plan.phase != "train":
+        if kind is None or not isinstance(plan.terms, TrainTerms):
             return self._site.answer(message)
-        return self._answer_step(message, kind, step) if step else self._answer_plan(message, kind)
+        return (
+            self._answer_step(message, kind, step) if step else self._answer_plan(message, kind, plan.terms)
+        )
 
     def _opened(self, message: bytes) -> tuple[RoundPlan, Step | None]:
         coordinator = self._site.identity.coordinator
@@ -92,7 +95,7 @@ class FaultySite:
             return asked.plan, asked.step
         return unseal(message, PlanStatement, coordinator)[0].plan, None
 
-    def _answer_plan(self, message: bytes, kind: FaultKind) -> bytes:
+    def _answer_plan(self, message: bytes, kind: FaultKind, terms: TrainTerms) -> bytes:
         match kind:
             case "late":
                 self._site.answer(message)
@@ -106,7 +109,7 @@ class FaultySite:
                 with _poisoned(self._site):
                     return self._site.answer(message)
             case "forged":
-                return self._forged_update(self._site.answer(message))
+                return self._forged_update(self._site.answer(message), terms)
             case _:
                 return self._site.answer(message)
 
@@ -122,11 +125,14 @@ class FaultySite:
             return seal(replace(statement, body=digest_of(forged)), forged, self._site.identity.key)
         return answer
 
-    def _forged_update(self, answer: bytes) -> bytes:
+    def _forged_update(self, answer: bytes, terms: TrainTerms) -> bytes:
         """Return the answer with a longer update, signed as an honest one is; with masks it has none yet."""
         statement, body = unseal(answer, AnswerStatement, self._site.identity.key.verifying_key)
-        fixed_P = np.frombuffer(body, dtype="<i8") * _STRETCH
-        forged = fixedpoint.to_bytes(fixed_P)
+        if not body:
+            return answer
+        size = num_parameters(layout_of(build_model(spec_for(self._site.task))))
+        update_P = fixedpoint.from_fixed(updates.decode(body, terms, size=size))
+        forged = updates.encode(update_P * _STRETCH, replace(terms, update_clip=MAX_UPDATE_CLIP))
         return seal(replace(statement, body=digest_of(forged)), forged, self._site.identity.key)
 
 
