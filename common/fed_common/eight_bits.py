@@ -76,7 +76,8 @@ def decode(raw: Bytes, *, size: int) -> NDArray[np.int64]:
         raise MalformedMessageError(
             f"an update in 8 bits must have {num_bytes(size)} bytes for {size} parameters, got {len(raw)}"
         )
-    scales_B = np.frombuffer(raw, dtype="<f4", count=_num_blocks(size))
+    # Aligned, as compiled loops like it: in a message they may lie at any byte.
+    scales_B = np.array(np.frombuffer(raw, dtype="<f4", count=_num_blocks(size)))
     codes_P = np.frombuffer(raw, dtype=np.int8, offset=scales_B.nbytes)
     if not np.all((scales_B >= 0) & (scales_B < MAX_ABS_VALUE / _LARGEST)):  # compared so that NaN fails
         raise MalformedMessageError("an update's scale is not a number from 0 up to 2^30 / 127")

@@ -66,7 +66,7 @@ def to_bytes(values_P: NDArray[np.int64]) -> bytes:
 
 
 def from_bytes(raw: Bytes, *, size: int) -> NDArray[np.int64]:
-    """Return the `size` integers in `raw`, as a view of it.
+    """Return the `size` integers in `raw`, as a view of it if they lie there as compiled loops like it.
 
     Raises:
         MalformedMessageError: `raw` has another length.
@@ -75,4 +75,4 @@ def from_bytes(raw: Bytes, *, size: int) -> NDArray[np.int64]:
         raise MalformedMessageError(
             f"an update must have {size * BYTES_PER_VALUE} bytes for {size} parameters, got {len(raw)}"
         )
-    return np.frombuffer(raw, dtype="<i8").astype(np.int64, copy=False)
+    return np.require(np.frombuffer(raw, dtype="<i8"), dtype=np.int64, requirements="A")

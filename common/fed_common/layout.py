@@ -52,7 +52,8 @@ def load_flat(model: nn.Module, vector_P: NDArray[np.floating]) -> None:
     tensors = to_tensors(vector_P, layout_of(model))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.copy_(torch.from_numpy(tensors[name]))
+            # torch knows no tensors that can't be written to, as what came in a message
+            parameter.copy_(torch.from_numpy(np.require(tensors[name], requirements="W")))
 
 
 def to_tensors(vector_P: NDArray[np.floating], layout: Layout) -> dict[str, NDArray[np.float32]]:
