@@ -17,7 +17,6 @@ from rich.progress import Progress
 
 from fed_client import data_tables
 from fed_client.config import SiteConfig, load_site_config
-from fed_client.dataset import Version
 from fed_client.dataset.manifest import warnings_of
 from fed_client.dataset.pruning import prune as delete_unneeded
 from fed_client.dataset.pruning import unneeded_versions
@@ -30,7 +29,7 @@ from fed_client.dataset.verification import (
     verify_history,
     verify_stored,
 )
-from fed_client.dataset.versions import Names, latest_version, list_versions, load_version
+from fed_client.dataset.versions import Names, Version, latest_version, list_versions, load_version
 from fed_client.opening import register_configured, site_keys
 from fed_client.pacs.command import pull_command
 from fed_client.withdrawal.command import withdraw_command

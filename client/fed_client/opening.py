@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from fed_client.answers import AnswerStore
 from fed_client.config import SiteConfig, verify_signature
 from fed_client.countersignature import countersignature_of
-from fed_client.dataset import SiteDataset, SiteKeys, Version, open_dataset, register
+from fed_client.dataset import SiteDataset
 from fed_client.dataset.manifest import warnings_of
-from fed_client.dataset.registration import differences
-from fed_client.dataset.source import OpenReader, Progress, reading_processes
-from fed_client.dataset.versions import latest_version
+from fed_client.dataset.registration import differences, register
+from fed_client.dataset.reopening import open_dataset
+from fed_client.dataset.source import OpenReader, Progress, SiteKeys, reading_processes
+from fed_client.dataset.versions import Version, latest_version
 from fed_client.model_validation import refuse_unsafe
 from fed_client.officer_succession import told
 from fed_client.plan_memory import PlanMemory

@@ -9,18 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from dp_accounting.pld.privacy_loss_distribution import (
-    PrivacyLossDistribution,
-    from_gaussian_mechanism,
-    from_mixture_gaussian_mechanism,
-)
-from dp_accounting.rdp import compute_epsilon
-from scipy.special import log_ndtr, ndtr
-
-from fed_common import renyi
 from fed_common.errors import ConfigError, PrivacyError
+
+# dp-accounting and scipy are imported where they are used: they take a second, and most commands do without.
+if TYPE_CHECKING:
+    from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 
 # The two tight accountants agree within this on every golden value (privacy.md, rule 8).
 ACCOUNTANT_TOLERANCE = 0.02
@@ -99,6 +94,10 @@ class RdpAccountant:
 
     def epsilon(self, spends: Sequence[Spend], delta: float) -> float:
         """Return epsilon by adding Renyi divergences."""
+        from dp_accounting.rdp import compute_epsilon  # noqa: PLC0415
+
+        from fed_common import renyi  # noqa: PLC0415
+
         total = sum(
             s.steps * renyi.divergences(s.noise_multiplier, s.sampling_rate, s.draws_per_patient)
             for s in spends
@@ -138,11 +137,12 @@ def merge(spends: Sequence[Spend]) -> tuple[Spend, ...]:
     """
     steps: Counter[Spend] = Counter()
     precision = 0.0
-    for spend in spends:
+    # A run repeats itself: what is equal is counted before it is looked at.
+    for spend, times in Counter(spends).items():
         if spend.sampling_rate == 1 and spend.draws_per_patient == 1:
-            precision += spend.steps / spend.noise_multiplier**2
+            precision += times * spend.steps / spend.noise_multiplier**2
         else:
-            steps[replace(spend, steps=1)] += spend.steps
+            steps[replace(spend, steps=1)] += times * spend.steps
     merged = [replace(mechanism, steps=count) for mechanism, count in steps.items()]
     if precision:
         merged.append(Spend(noise_multiplier=precision**-0.5, sampling_rate=1.0, steps=1))
@@ -177,6 +177,8 @@ def gaussian_noise(*, epsilon: float, delta: float) -> float:
 
     Source: Balle and Wang (2018), arXiv 1805.06530, theorem 8, with sensitivity 1.
     """
+    from scipy.special import log_ndtr, ndtr  # noqa: PLC0415
+
     low, high = 1e-3, 1e6
     while high / low > 1 + 1e-9:
         noise = math.sqrt(low * high)
@@ -198,7 +200,12 @@ def checked_epsilon(epsilon: float, *, accountant: str) -> float:
 
 
 @lru_cache(maxsize=32)
-def _one_step(mechanism: Spend, interval: float) -> PrivacyLossDistribution:
+def _one_step(mechanism: Spend, interval: float) -> "PrivacyLossDistribution":
+    from dp_accounting.pld.privacy_loss_distribution import (  # noqa: PLC0415
+        from_gaussian_mechanism,
+        from_mixture_gaussian_mechanism,
+    )
+
     # Half of an accountant's time; a run asks for the same step in every round.
     noise, rate, draws = mechanism.noise_multiplier, mechanism.sampling_rate, mechanism.draws_per_patient
     if draws == 1:

@@ -97,7 +97,8 @@ class PrivacyLedger:
         ledger._refuse_other_officer()
         if fragment:
             ledger._mend(b"".join(lines), costliest)
-        else:
+        elif read_witness(witness) != ledger.head:
+            # Also of a ledger without lines: else the first line, crashed after, would have lost its witness.
             ledger._tell_witness()
         return ledger
 
@@ -200,9 +201,7 @@ class PrivacyLedger:
         return self.head
 
     def _tell_witness(self) -> None:
-        # Also of a ledger without lines: else the first line, crashed after, would have lost its witness.
-        if read_witness(self._witness) != self.head:
-            write_atomically(self._witness, canonical.encode(self.head))
+        write_atomically(self._witness, canonical.encode(self.head))
 
 
 def read_witness(witness: Path) -> LedgerHead | None:

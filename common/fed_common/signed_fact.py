@@ -21,7 +21,9 @@ _FORM = re.compile(rb'\{"fact":(\{.*\}),"signature":"([0-9a-f]{128})"\}', re.DOT
 
 def sign(fact: "DataclassInstance", key: SigningKey) -> bytes:
     """Return the line that says `fact` and that the owner of `key` says so."""
-    return b'{"fact":%s,"signature":"%s"}' % (canonical.encode(fact), signature_of(fact, key).encode())
+    payload = canonical.encode(fact)
+    signature = key.sign(payload_type=_payload_type(type(fact)), payload=payload)
+    return b'{"fact":%s,"signature":"%s"}' % (payload, signature.hex().encode())
 
 
 def verify(line: bytes, kind: type[Fact], key: VerifyingKey) -> Fact:

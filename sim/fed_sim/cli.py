@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fed_client.dataset import load_public_test
+from fed_client.dataset.public import load_public_test
 from fed_common.config import checked
 from fed_common.logs import log_to_stderr, run_command
 from fed_common.reference import References, save_references
@@ -19,11 +19,12 @@ from fed_sim.audit.command import audit
 from fed_sim.baseline import BaselineTerms, draw_curves
 from fed_sim.bench.commands import app as bench
 from fed_sim.consortium import REFERENCES_FILE, TEST_SET_FILE, Consortium, found_consortium
+from fed_sim.data_table import DataTable
 from fed_sim.engine.command import virtual
 from fed_sim.example_table import write_example
 from fed_sim.experiments.command import compare, report, sweep
 from fed_sim.hospitals import FederationSummary
-from fed_sim.making import DataTable, make_hospitals
+from fed_sim.making import make_hospitals
 from fed_sim.partition import Spread
 from fed_sim.partition.picture import save_partition
 from fed_sim.partition.table import Kind, partition_of

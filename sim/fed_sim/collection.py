@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from fed_common.errors import ConfigError, DataError
 from fed_common.seeds import stream
 from fed_common.task import ModelName, Recipe, Task
-from fed_sim.dicom_writer import Device, DicomImage, Encoding, Modality, Person, Visit
+from fed_sim.acquisition import Device, Encoding, Modality
+from fed_sim.dicom_writer import DicomImage, Person, Visit
 from fed_sim.hospitals import (
     PUBLIC_TEST,
     FederationSummary,

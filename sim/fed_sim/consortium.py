@@ -15,7 +15,7 @@ from pathlib import Path
 
 import tomli_w
 
-from fed_client.dataset import load_public_test
+from fed_client.dataset.public import load_public_test
 from fed_client.dataset.source import OpenReader, reading_processes
 from fed_client.policy_commands import sign_site_file
 from fed_common.errors import ConfigError, MachineError

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from fed_client.dataset.duplicates import find_near_copies, look
 from fed_common.errors import ConfigError, DataError
 from fed_common.names import digest_of
+from fed_sim.acquisition import Modality
 from fed_sim.collection import Collection, Finding, write_collection
-from fed_sim.dicom_writer import Modality
 from fed_sim.hospitals import FederationSummary, Provenance
 from fed_sim.partition import Natural, Spread, hold_out
 from fed_sim.sources import Row, load_images, load_index, load_labels, sites_of

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from fed_client.dataset import LabelledImages, load_public_test
-from fed_client.dataset.public import read_at_once
+from fed_client.dataset import LabelledImages
+from fed_client.dataset.public import load_public_test, read_at_once
 from fed_client.dataset.source import Reader, reading_processes
 from fed_common.machine import settle_in
 from fed_common.models import spec_for

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fed_sim.acquisition import Device, Encoding
 from fed_sim.anatomy import GRID, FloatImage
-from fed_sim.dicom_writer import Device, Encoding
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,9 @@ from fed_common.proposal import EvaluationTable, PrivacyTable, StatisticsTable
 from fed_common.task import ModelName
 from fed_server.algorithms import AlgorithmTable, FedAvg
 from fed_server.settings import AggregationTable, CommunicationTable, QuorumTable, TrainingTable
+from fed_sim.data_table import DataTable
 from fed_sim.experiments.tables import ComparisonTable
 from fed_sim.faults.table import FaultTable
-from fed_sim.making import DataTable
 from fed_sim.partition.table import PartitionTable
 
 

@@ -1,13 +1,15 @@
 """Every limit of the hospital refuses or tightens with its own code, and its exact value is allowed."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import pytest
 from tests.fakes import COHORT, EVALUATE, POLICY, STATISTICS, TRAIN, StepCounter, plan_of
 
+from fed_client.opening import ACCOUNTANTS
 from fed_client.policy import Admission, PolicyRefusal, SitePolicy
-from fed_common.accounting import RdpAccountant, Spend
+from fed_common.accounting import ACCOUNTANT_TOLERANCE, RdpAccountant, Spend
 from fed_common.errors import ConfigError
 from fed_common.messages import RefusalCode, RoundPlan
 from fed_common.plans import DpTerms, EvaluationTerms
@@ -99,6 +101,24 @@ def test_the_exact_budget_is_allowed_and_one_step_more_is_not() -> None:
             spent, [Spend(noise_multiplier=1.0, sampling_rate=0.5, steps=3)], (StepCounter(),), unit="patient"
         )
     assert refused.value.code == "budget-exhausted"
+
+
+class Unasked(StepCounter):
+    """An accountant who mustn't be asked."""
+
+    def epsilon(self, spends: Sequence[Spend], delta: float) -> float:
+        raise AssertionError
+
+
+def test_the_tight_accountants_are_asked_only_where_renyi_accounting_would_refuse() -> None:
+    asked = [Spend(noise_multiplier=4.0, sampling_rate=0.5, steps=20)]
+    renyi = RdpAccountant().epsilon(asked, POLICY.delta)
+    ample = replace(POLICY, epsilon=renyi + 2 * ACCOUNTANT_TOLERANCE)
+    ample.check_budget([], asked, (Unasked(),), unit="patient")
+    near = replace(POLICY, epsilon=renyi)
+    near.check_budget([], asked, ACCOUNTANTS, unit="patient")
+    with pytest.raises(AssertionError):
+        near.check_budget([], asked, (Unasked(),), unit="patient")
 
 
 FEW_STEPS = replace(POLICY, min_evaluation_noise=1.0, max_sampling_rate=0.01, max_steps_per_round=1)

@@ -48,6 +48,15 @@ def test_the_accountants_give_the_known_values(
     assert [a.epsilon(spends, delta) for a in accountants] == pytest.approx(known, abs=0.001)
 
 
+@pytest.mark.parametrize(("noise", "rate", "steps"), [(4.0, 0.01, 30), (20.0, 0.01, 1000), (300.0, 0.5, 3)])
+def test_what_renyi_accounting_admits_the_tight_accountants_would_not_refuse(
+    noise: float, rate: float, steps: int
+) -> None:
+    # Where epsilon is so small that PRV's own error makes it the larger one.
+    tight = charged_epsilon([spend(noise, rate, steps)], 1e-5, (PrvAccountant(), PldAccountant()))
+    assert tight <= RdpAccountant().epsilon([spend(noise, rate, steps)], 1e-5) + ACCOUNTANT_TOLERANCE
+
+
 def test_training_evaluations_and_statistics_compose() -> None:
     run = (spend(1.1, 0.15, 120), spend(4.0, 1.0, 2), spend(8.0))
     prv, pld, rdp = (a.epsilon(run, 1e-5) for a in (PrvAccountant(), PldAccountant(), RdpAccountant()))

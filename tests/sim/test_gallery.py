@@ -14,9 +14,10 @@ from fed_common.task import Recipe, Task
 from fed_server.settings import RunSettings
 from fed_sim import scenario as scenarios
 from fed_sim.cli import app
+from fed_sim.data_table import DataTable
 from fed_sim.experiments.grid import Study
 from fed_sim.experiments.training import settings_of
-from fed_sim.making import DataTable, make_hospitals
+from fed_sim.making import make_hospitals
 from fed_sim.partition import MissingClasses, Spread
 from fed_sim.scenario import gallery
 

@@ -8,7 +8,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from PIL import Image
 
-from fed_client.dataset import Fractions, SiteKeys, Source, Version, load_public_test, register
+from fed_client.dataset.public import load_public_test
+from fed_client.dataset.registration import register
+from fed_client.dataset.source import SiteKeys, Source
+from fed_client.dataset.split import Fractions
+from fed_client.dataset.versions import Version
 from fed_client.reading.pool import ReaderPool
 from fed_common.errors import DataError
 from fed_common.signing import SigningKey

@@ -12,7 +12,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 from torch.nn import functional
 
-from fed_client.dataset import load_public_test
+from fed_client.dataset.public import load_public_test
 from fed_common.errors import ConfigError, DataError
 from fed_common.greys import model_input, stored
 from fed_common.models import ModelSpec, build_model

@@ -8,7 +8,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 
-from fed_client.dataset import load_public_test
+from fed_client.dataset.public import load_public_test
 from fed_common.errors import DataError
 from fed_common.task import load_task
 from fed_sim.collection import Finding

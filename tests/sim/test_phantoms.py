@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from fed_client.dataset import load_public_test
+from fed_client.dataset.public import load_public_test
 from fed_common.errors import ConfigError
 from fed_common.seeds import stream
 from fed_common.task import load_task

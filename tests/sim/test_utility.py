@@ -10,7 +10,7 @@ import torch
 from tests.client.dataset.folders import TASK, DirectReader, direct_reading, pixels_of
 from tests.client.dicom_files import image_dataset, write
 
-from fed_client.dataset import load_public_test
+from fed_client.dataset.public import load_public_test
 from fed_common.errors import DataError
 from fed_common.greys import USUAL
 from fed_common.models import ModelSpec, build_model, frozen_features

@@ -1,21 +1,8 @@
-"""Makes of a hospital's files the data set it learns from: by patient, counted, and known by a digest."""
+"""Makes of a hospital's files the data set it learns from: by patient, counted, and known by a digest.
+
+Named here is what training needs, so that who trains needn't import what reads files.
+"""
 
 from fed_client.dataset.labelled import LabelledImages, SiteDataset
-from fed_client.dataset.public import load_public_test
-from fed_client.dataset.registration import register
-from fed_client.dataset.reopening import open_dataset
-from fed_client.dataset.source import SiteKeys, Source
-from fed_client.dataset.split import Fractions
-from fed_client.dataset.versions import Version
 
-__all__ = [
-    "Fractions",
-    "LabelledImages",
-    "SiteDataset",
-    "SiteKeys",
-    "Source",
-    "Version",
-    "load_public_test",
-    "open_dataset",
-    "register",
-]
+__all__ = ["LabelledImages", "SiteDataset"]

@@ -9,12 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from fed_client.config import SiteConfig
-from fed_client.dataset import Version, register
 from fed_client.dataset.draft import COPIES
 from fed_client.dataset.manifest import Manifest, Statistic, overlap_warnings, unit_warning
-from fed_client.dataset.registration import differences
+from fed_client.dataset.registration import differences, register
 from fed_client.dataset.source import Progress
-from fed_client.dataset.versions import latest_version
+from fed_client.dataset.versions import Version, latest_version
 from fed_client.doctor.check import Check, failed
 from fed_client.opening import site_keys
 from fed_common.errors import DataError, FedError

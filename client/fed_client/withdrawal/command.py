@@ -22,7 +22,7 @@ from typing import Annotated
 import typer
 
 from fed_client.config import SiteConfig, load_site_config
-from fed_client.dataset import SiteKeys
+from fed_client.dataset.source import SiteKeys
 from fed_client.dataset.versions import Version, dataset_folders, list_versions, load_version
 from fed_client.deidentification import Pseudonym, keyed_digest, normalise
 from fed_client.opening import register_configured, site_keys

@@ -20,15 +20,20 @@ import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
-from fed_client.dataset import Fractions, LabelledImages, SiteKeys, Source, Version, open_dataset, register
+from fed_client.dataset import LabelledImages
+from fed_client.dataset.registration import register
+from fed_client.dataset.reopening import open_dataset
 from fed_client.dataset.sealing import VersionKey, read_sealed, write_sealed
-from fed_client.dataset.versions import latest_version
+from fed_client.dataset.source import SiteKeys, Source
+from fed_client.dataset.split import Fractions
+from fed_client.dataset.versions import Version, latest_version
 from fed_common import seeds
 from fed_common.allocator import keep_freed_memory
 from fed_common.signing import SigningKey
 from fed_common.task import Recipe, Task
+from fed_sim.acquisition import Device, Encoding
 from fed_sim.bench.timing import interleaved_ms
-from fed_sim.dicom_writer import Device, DicomImage, Encoding, Person, Visit
+from fed_sim.dicom_writer import DicomImage, Person, Visit
 from fed_sim.hospitals import LabelledImage, write_site
 
 BATCH = 64

@@ -47,8 +47,8 @@ class VirtualLedgers:
             MachineError: a ledger can't be written.
         """
         unpaid = [ledger for ledger in map(self._ledger, sites) if not ledger.charged(run, number, "train")]
-        for ledger in unpaid:
-            self.policy.check_budget(ledger.spends, [self.spend], self.accountants, unit=ledger.unit)
+        for spent, unit in dict.fromkeys((ledger.spends, ledger.unit) for ledger in unpaid):
+            self.policy.check_budget(spent, [self.spend], self.accountants, unit=unit)
         with ThreadPoolExecutor(_THREADS) as threads:
             list(threads.map(lambda ledger: ledger.charge(run, number, "train", self.spend), unpaid))
 

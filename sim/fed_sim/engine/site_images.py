@@ -16,8 +16,8 @@ from fed_client.window import Window
 from fed_common.greys import model_input, stored
 from fed_common.seeds import stream
 from fed_common.test_set import TestSet
+from fed_sim.acquisition import Encoding
 from fed_sim.anatomy import draw_body
-from fed_sim.dicom_writer import Encoding
 from fed_sim.scanners import scanner_of
 
 SIDE = 32

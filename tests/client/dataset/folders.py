@@ -10,9 +10,13 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.client.dicom_files import Pixels, image_dataset, write
 
-from fed_client.dataset import Fractions, SiteDataset, SiteKeys, Source, Version, open_dataset, register
+from fed_client.dataset import SiteDataset
 from fed_client.dataset.manifest import LabelSource
-from fed_client.dataset.source import Reader
+from fed_client.dataset.registration import register
+from fed_client.dataset.reopening import open_dataset
+from fed_client.dataset.source import Reader, SiteKeys, Source
+from fed_client.dataset.split import Fractions
+from fed_client.dataset.versions import Version
 from fed_client.images import PreparedImage, SourceImage, TextDetector
 from fed_client.reading.dicom import read_file
 from fed_client.reading.pool import Outcome, Unreadable

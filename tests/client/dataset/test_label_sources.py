@@ -9,7 +9,8 @@ from tests.client.dataset.folders import TASK, Folder, reasons_of
 from tests.client.dicom_files import write
 from tests.client.reading.report_files import FINDING, code, report
 
-from fed_client.dataset import Fractions, Version
+from fed_client.dataset.split import Fractions
+from fed_client.dataset.versions import Version
 from fed_common.task import ClassCodes
 
 CODES = (ClassCodes(name="finding", codes=("SCT:1",)), ClassCodes(name="normal", codes=("SCT:2",)))

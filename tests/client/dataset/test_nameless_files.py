@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from tests.client.dataset.folders import TASK, Folder, reasons_of
 
-from fed_client.dataset import Fractions, Version
 from fed_client.dataset.manifest import warnings_of
+from fed_client.dataset.split import Fractions
+from fed_client.dataset.versions import Version
 
 ALL = Fractions(validation=0, test=0)
 REFUSED = "PatientID is missing: the patient unit is undefined"

@@ -13,8 +13,10 @@ from PIL import Image
 from tests.client.dataset.folders import KEYS, TASK, Folder, pixels_of, reasons_of
 from tests.client.dicom_files import image_dataset, write
 
-from fed_client.dataset import Fractions, SiteDataset, open_dataset
+from fed_client.dataset import SiteDataset
 from fed_client.dataset.draft import OF_TWO_PATIENTS, SAME_INSTANCE, SAME_PIXELS
+from fed_client.dataset.reopening import open_dataset
+from fed_client.dataset.split import Fractions
 from fed_client.dataset.versions import Version, latest_version, list_versions
 from fed_common.errors import ConfigError, DataError, MachineError
 

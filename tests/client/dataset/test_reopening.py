@@ -10,7 +10,9 @@ import torch
 from tests.client.dataset.folders import KEYS, TASK, Folder
 from tests.fakes import new_key
 
-from fed_client.dataset import Fractions, LabelledImages, open_dataset
+from fed_client.dataset import LabelledImages
+from fed_client.dataset.reopening import open_dataset
+from fed_client.dataset.split import Fractions
 from fed_client.dataset.versions import latest_version
 from fed_common.errors import DataError, TrustError
 from fed_common.greys import model_input, stored, unstored

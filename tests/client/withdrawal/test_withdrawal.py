@@ -10,10 +10,9 @@ from tests.client.dataset.folders import KEYS, Folder, direct_reading, reasons_o
 from tests.fakes import RUN, new_key
 
 from fed_client.config import SiteConfig, load_site_config
-from fed_client.dataset import Version
 from fed_client.dataset.copying import listed_pseudonym
 from fed_client.dataset.source import Reader
-from fed_client.dataset.versions import list_versions, load_version
+from fed_client.dataset.versions import Version, list_versions, load_version
 from fed_client.deidentification import Pseudonym
 from fed_client.opening import open_registered, site_keys
 from fed_client.reading.pool import ReaderPool

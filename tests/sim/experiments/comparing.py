@@ -5,11 +5,11 @@ from pathlib import Path
 
 from tests.client.dataset.folders import direct_reading
 
+from fed_sim.data_table import DataTable
 from fed_sim.experiments.cell import Cell, Measured
 from fed_sim.experiments.grid import Study
 from fed_sim.experiments.running import Source, run_studies
 from fed_sim.experiments.tables import Changes, ComparisonTable
-from fed_sim.making import DataTable
 from fed_sim.partition.table import PartitionTable
 from fed_sim.scenario import gallery
 

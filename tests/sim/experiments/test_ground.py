@@ -7,10 +7,10 @@ import pytest
 from tests.client.dataset.folders import direct_reading
 
 from fed_common.errors import ConfigError
+from fed_sim.data_table import DataTable
 from fed_sim.experiments.ground import Ground
 from fed_sim.experiments.known_pictures import KnownPictures
 from fed_sim.hospitals import SUMMARY_FILE
-from fed_sim.making import DataTable
 from fed_sim.partition.table import PartitionTable
 from fed_sim.phantoms import write_phantoms
 from fed_sim.scenario import Scenario, gallery
