@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fed_common.files import write_atomically
-from fed_common.names import RunId
+from fed_common.names import Bytes, RunId
 from fed_common.plans import Phase
 
 ROUNDS_KEPT = 2
@@ -16,7 +16,7 @@ class AnswerStore:
 
     folder: Path
 
-    def keep(self, run: RunId, round_number: int, phase: Phase, message: bytes) -> None:
+    def keep(self, run: RunId, round_number: int, phase: Phase, message: Bytes) -> None:
         """Put the answer on disk before it is sent, and forget those of rounds long past.
 
         Raises:

@@ -312,7 +312,7 @@ class Site:
     def _seal(
         self,
         plan: RoundPlan,
-        body: bytes,
+        body: Bytes,
         digest: Digest,
         privacy: PrivacyStatement,
         *,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save as save_safetensors
 
 from fed_common import canonical
+from fed_common.array_bytes import array_bytes
 from fed_common.artefacts.envelope import Envelope
 from fed_common.artefacts.participation import SiteRounds, StartingPoint
 from fed_common.artefacts.statement import SUBJECT, decode_statement, encode_statement
@@ -120,13 +121,8 @@ class Checkpoint:
 
 
 def parameter_bytes(parameters_P: NDArray[np.float32]) -> Bytes:
-    """Return the little-endian bytes that travel and whose digest a plan names.
-
-    They are a view of an array that can't be written to, and a copy of any other: nobody can change what was
-    hashed.
-    """
-    little_P = np.ascontiguousarray(parameters_P, dtype="<f4")
-    return little_P.tobytes() if little_P.flags.writeable else little_P.data.cast("B")
+    """Return the little-endian bytes that travel and whose digest a plan names."""
+    return array_bytes(parameters_P, "<f4")
 
 
 def encode_model(parameters_P: NDArray[np.float32], spec: ModelSpec) -> bytes:

@@ -8,9 +8,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fed_common.errors import MachineError
+from fed_common.names import Bytes
 
 
-def write_atomically(path: Path, data: bytes, *, private: bool = False) -> None:
+def write_atomically(path: Path, data: Bytes, *, private: bool = False) -> None:
     """Replace `path` by `data` for good: written aside, synced, renamed, and the rename synced.
 
     With `private`, nobody but the owner can read it, at no moment.

@@ -1,7 +1,8 @@
 """What travels between coordinator and sites: signed statements, each with the digest of the bytes beside it.
 
 Layout of a message: magic, length of the signed statement, signed statement, body. The statement names the
-body's digest, so that one signature covers both.
+body's digest, so that one signature covers both. Fewer than 16 spaces after the statement, counted with it,
+put the body's numbers where they can be read without a copy.
 """
 
 import struct
@@ -24,6 +25,8 @@ MAGIC = b"FED1"
 _STEP_MAGIC = b"FEDS"
 MAX_STATEMENT_BYTES = 1 << 20
 _PREFIX = struct.Struct("<4sI")
+# Of no number are more bytes read at once; Python's bytes begin at such an address.
+_ALIGNMENT = 16
 
 Step = Literal["advertise", "share", "mask", "confirm", "unmask"]
 
@@ -228,6 +231,7 @@ def seal(statement: Statement, body: Bytes, key: SigningKey) -> bytes:
 def sealed_parts(statement: Statement, body: Bytes, key: SigningKey) -> tuple[bytes, Bytes]:
     """Return the signed message as what comes before the body, and the body, which isn't copied."""
     header = signed_fact.sign(statement, key)
+    header += b" " * (-(_PREFIX.size + len(header)) % _ALIGNMENT)
     return _PREFIX.pack(_MAGIC[type(statement)], len(header)) + header, body
 
 
@@ -248,7 +252,10 @@ def unseal(message: bytes, kind: type[Statement], key: VerifyingKey) -> tuple[St
     start = _PREFIX.size
     if length > MAX_STATEMENT_BYTES or len(message) < start + length:
         raise MalformedMessageError("message is cut short")
-    statement = signed_fact.verify(message[start : start + length], kind, key)
+    header = header_of(message)
+    if not length - len(header) < _ALIGNMENT:
+        raise MalformedMessageError("message has more after its statement than belongs there")
+    statement = signed_fact.verify(header, kind, key)
     body = memoryview(message)[start + length :]
     if digest_of(body) != statement.body:
         raise MalformedMessageError("message's body is not the one that was signed")
@@ -256,9 +263,9 @@ def unseal(message: bytes, kind: type[Statement], key: VerifyingKey) -> tuple[St
 
 
 def header_of(message: bytes) -> bytes:
-    """Return the signed statement alone, of a message that was unsealed before."""
+    """Return the signed statement alone, of a message as long as it says."""
     _, length = _PREFIX.unpack_from(message)
-    return message[_PREFIX.size : _PREFIX.size + length]
+    return message[_PREFIX.size : _PREFIX.size + length].rstrip(b" ")
 
 
 def refuse_expired(statement: PlanStatement | StepStatement, *, now: float | None = None) -> None:

@@ -10,7 +10,7 @@ from fed_common.names import Bytes
 from fed_common.plans import Terms, TrainTerms
 
 
-def encode(values: NDArray[np.float64], terms: Terms) -> bytes:
+def encode(values: NDArray[np.float64], terms: Terms) -> Bytes:
     """Return the bytes that travel unmasked; what they tell of patients was clipped and noised before.
 
     Rounding to 8 bits draws from a key of the operating system's: it hides nothing, but who could choose or
@@ -21,7 +21,9 @@ def encode(values: NDArray[np.float64], terms: Terms) -> bytes:
     """
     if isinstance(terms, TrainTerms) and terms.encoding == "8-bit":
         return eight_bits.encode(values, longest=terms.update_clip, key=os.urandom(32))
-    return fixedpoint.to_bytes(fixedpoint.to_fixed(values))
+    fixed = fixedpoint.to_fixed(values)
+    fixed.flags.writeable = False
+    return fixedpoint.to_bytes(fixed)
 
 
 def decode(raw: Bytes, terms: Terms, *, size: int) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ from fed_common import fixedpoint
 from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.errors import MalformedMessageError
 from fed_common.messages import AnswerStatement, header_of, seal
-from fed_common.names import digest_of
+from fed_common.names import Bytes, digest_of
 from fed_server.aggregation import WeightedMean
 from fed_sim.attacks.forged_updates import not_a_number
 
@@ -33,7 +33,7 @@ NAN_P = not_a_number(NUM_PARAMETERS)
 KEY = SITE_KEYS[EAST]
 
 
-def with_body(body: bytes) -> bytes:
+def with_body(body: Bytes) -> bytes:
     """Return a well-signed answer of EAST with any bytes where its update should be."""
     statement = AnswerStatement(
         site=EAST,

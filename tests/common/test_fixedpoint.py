@@ -49,3 +49,26 @@ def test_a_sum_that_might_overflow_is_refused_and_the_largest_allowed_is_exact()
 def test_a_bound_that_is_no_number_is_refused() -> None:
     with pytest.raises(ConfigError):
         fixedpoint.refuse_overflow(largest_value=math.nan, total_weight=1)
+
+
+@given(st.lists(st.integers(-(2**40), 2**40), min_size=1, max_size=100))
+def test_the_length_is_that_of_the_real_numbers(values: list[int]) -> None:
+    values_P = np.tile(np.array(values, dtype=np.int64), 700)  # more than one block, if there are many
+    expected = float(np.linalg.norm(values_P / fixedpoint.SCALE))
+    assert math.isclose(fixedpoint.norm(values_P), expected, rel_tol=1e-12)
+
+
+@pytest.mark.parametrize("place", [0, 70_000])
+def test_one_value_without_an_integer_is_found_among_many(place: int) -> None:
+    values_P = np.zeros(70_001)
+    values_P[place] = math.nan
+    with pytest.raises(MalformedMessageError):
+        fixedpoint.to_fixed(values_P)
+
+
+def test_numbers_that_begin_at_any_byte_are_read() -> None:
+    values_P = np.arange(5, dtype=np.int64)
+    for before in range(8):
+        view = memoryview(bytes(before) + values_P.tobytes())[before:]
+        read_P = fixedpoint.from_bytes(view, size=5)
+        assert read_P.flags.aligned and np.array_equal(read_P, values_P)

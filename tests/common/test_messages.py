@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.fakes import COORDINATOR_KEY, EVALUATE, NORTH, RUN, SITE_KEYS, STATISTICS, TRAIN, plan_of
 from tests.masked_sessions import masked_plan
 
-from fed_common import canonical
+from fed_common import canonical, signed_fact
 from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.errors import ConfigError, MalformedMessageError, TrustError
 from fed_common.ledger_record import GENESIS, LedgerHead
@@ -17,6 +17,7 @@ from fed_common.messages import (
     AnswerStatement,
     PlanStatement,
     PrivacyStatement,
+    header_of,
     refuse_expired,
     seal,
     sealed_parts,
@@ -66,6 +67,24 @@ def test_a_body_is_copied_neither_into_its_message_nor_out_of_it() -> None:
     assert parts[1] is BODY and b"".join(parts) == MESSAGE
     _, body = unseal(MESSAGE, PlanStatement, PUBLIC)
     assert isinstance(body, memoryview) and body.readonly and body.obj is MESSAGE
+
+
+@pytest.mark.parametrize("length", range(17))
+def test_a_body_lies_where_numbers_are_read_without_a_copy(length: int) -> None:
+    statement = replace(STATEMENT, plan=replace(plan_of(), model="m" * length))
+    header, _ = sealed_parts(statement, BODY, COORDINATOR_KEY)
+    assert len(header) % 16 == 0
+    message = header + BODY
+    assert unseal(message, PlanStatement, PUBLIC) == (statement, BODY)
+    assert header_of(message) == signed_fact.sign(statement, COORDINATOR_KEY)
+
+
+@pytest.mark.parametrize(("spaces", "other"), [(16, b""), (1000, b""), (1, b"\n"), (0, b"\x00")])
+def test_nothing_else_is_hidden_behind_a_statement(spaces: int, other: bytes) -> None:
+    header = signed_fact.sign(STATEMENT, COORDINATOR_KEY) + b" " * spaces + other
+    message = MESSAGE[:4] + len(header).to_bytes(4, "little") + header + BODY
+    with pytest.raises(MalformedMessageError):
+        unseal(message, PlanStatement, PUBLIC)
 
 
 def test_a_plan_asks_for_no_masked_updates_in_8_bits() -> None:
