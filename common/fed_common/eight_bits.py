@@ -49,6 +49,7 @@ def encode(values_P: NDArray[np.float64], *, longest: float, key: bytes) -> byte
     Raises:
         MalformedMessageError: a value isn't finite or is too large to be encoded.
     """
+    values_P = np.ascontiguousarray(values_P, dtype=np.float64)  # compiled code reads bits, as of these
     size = values_P.size
     scales_B = np.empty(_num_blocks(size), dtype="<f4")
     codes_P = np.empty(size, dtype=np.int8)

@@ -93,6 +93,13 @@ def test_rounding_makes_no_update_longer_than_it_may_be() -> None:
     assert np.array_equal(returned(values_P, longest=freely * 1.001), returned(values_P))
 
 
+def test_numbers_of_another_width_or_order_in_memory_are_read_as_what_they_are() -> None:
+    values_P = update_of(2 * BLOCK).astype(np.float32)
+    expected_P = returned(values_P.astype(np.float64))
+    assert np.array_equal(returned(values_P), expected_P)  # type: ignore[arg-type]
+    assert np.array_equal(returned(np.repeat(values_P.astype(np.float64), 2)[::2]), expected_P)
+
+
 def test_another_key_draws_otherwise_and_the_same_one_does_not() -> None:
     values_P = update_of(100)
     assert np.array_equal(returned(values_P, key=1), returned(values_P, key=1))
