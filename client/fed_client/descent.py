@@ -88,7 +88,7 @@ class HostDescent:
         self._steps_taken = 0
         self._start_P = flatten(model)
         self._weights_P = self._start_P.astype(np.float64)
-        self._narrow_P = self._start_P.copy()  # the weights as the model has them
+        self._narrow_P = np.empty_like(self._start_P)  # the weights as the model gets them
         self._velocity_P = np.zeros(self._weights_P.size)  # `zeros_like` would write to its memory
 
     def take(self, batches: Iterator[PatientBatch]) -> None:
