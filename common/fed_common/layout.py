@@ -38,9 +38,12 @@ def num_parameters(layout: Layout) -> int:
 
 def flatten(model: nn.Module) -> NDArray[np.float32]:
     """Return a copy of the model's parameters as one vector."""
-    pieces = [parameter.detach().reshape(-1) for parameter in model.parameters()]
-    vector: NDArray[np.float32] = torch.cat(pieces).cpu().numpy()
-    return vector
+    parameters = [parameter.detach() for parameter in model.parameters()]
+    vector = torch.empty(sum(parameter.numel() for parameter in parameters))
+    pieces = torch.split(vector, [parameter.numel() for parameter in parameters])
+    for piece, parameter in zip(pieces, parameters, strict=True):  # copied once, whatever their strides are
+        piece.view(parameter.shape).copy_(parameter)
+    return np.asarray(vector)
 
 
 def load_flat(model: nn.Module, vector_P: NDArray[np.floating]) -> None:

@@ -360,6 +360,19 @@ def test_a_layer_that_works_in_place_spoils_no_books() -> None:
     np.testing.assert_allclose(total_P, by_vmap(model, batch, clip_norm=CLIP), atol=1e-5)
 
 
+def test_a_network_whose_books_are_kept_can_be_copied() -> None:
+    model, batch = network("residual"), batch_of([0, 1], (16, 8, 8))
+    step = BookkeepingStep(model)
+
+    copied = copy.deepcopy(model)
+
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert not torch.equal(copied(batch.images_NCHW), model(batch.images_NCHW))
+    assert step.clipped_sum(batch, clip_norm=CLIP).any()
+
+
 def test_what_a_layer_gave_and_something_else_changes_in_place_is_refused() -> None:
     class Changing(nn.Module):
         def forward(self, some: torch.Tensor) -> torch.Tensor:

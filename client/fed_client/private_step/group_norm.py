@@ -32,6 +32,10 @@ class GroupNorms:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(torch.get_num_threads())
 
+    def __deepcopy__(self, memo: dict[int, object]) -> "GroupNorms":
+        """Return what serves a copied network: threads can't be copied."""
+        return GroupNorms()
+
     def forward(self, layer: nn.GroupNorm, inputs: torch.Tensor) -> torch.Tensor:
         """Return what `layer` gives, whose parameters need no gradient."""
         if inputs.dim() != 4 or inputs.dtype != torch.float32 or inputs.device.type != "cpu":
