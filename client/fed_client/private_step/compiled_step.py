@@ -101,9 +101,10 @@ class CompiledStep:
             weight, bias_O = layer.parameters()
             weights_TQO = weight.permute(2, 3, 1, 0).reshape(3, -1, layer.out_channels)
             kernels.convolve_and_pool(
-                images_NHWC,
+                _rows(images_NHWC),
                 weights_TQO.contiguous().numpy(),
                 bias_O.numpy(),
+                np.empty((2, 2 * shape[2], layer.out_channels), dtype=np.float32),
                 block.pooled_NRLO,
                 block.winners_NRLO,
             )
@@ -119,13 +120,19 @@ class CompiledStep:
         for layer, block in zip(reversed(self._convolutions), reversed(pooled), strict=True):
             end -= layer.weight.numel() + layer.out_channels
             kernels.weight_gradients(
-                block.images_NHWC, owner_N, errors_NRLO, block.winners_NRLO, gradients_SP, end
+                _rows(block.images_NHWC),
+                layer.in_channels,
+                owner_N,
+                errors_NRLO,
+                block.winners_NRLO,
+                gradients_SP,
+                end,
             )
             if end:
                 weights_OTQ = layer.weight.permute(0, 2, 3, 1).reshape(layer.out_channels, 3, -1)
                 next_NHWC = np.zeros_like(block.images_NHWC)
                 kernels.image_gradients(
-                    errors_NRLO, block.winners_NRLO, weights_OTQ.contiguous().numpy(), next_NHWC
+                    errors_NRLO, block.winners_NRLO, weights_OTQ.contiguous().numpy(), _rows(next_NHWC)
                 )
                 errors_NRLO = next_NHWC
 
@@ -168,6 +175,11 @@ def _taken_apart(model: nn.Module) -> tuple[list[nn.Conv2d], nn.Linear]:
 
 def _block(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
     return nn.Conv2d(inputs, outputs, 3), nn.ReLU(), nn.MaxPool2d(2)
+
+
+def _rows(images_NHWC: Floats) -> Floats:
+    """Return a view of the images, each row of them as one run of numbers."""
+    return images_NHWC.reshape(*images_NHWC.shape[:2], -1)
 
 
 def _parts(batch: PatientBatch, most: int) -> list[PatientBatch]:
