@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from fed_common import seeds
 from fed_common.metrics import Z_95, Estimate, EvaluationCounts
@@ -178,6 +177,9 @@ def _sum_of_sizes(parts_G: Figures, stds_G: Figures) -> Estimate | None:
     found of S, were it dealt out as the found parts are: sizes of Gaussians, whose mean and variance are
     known. The estimate is the S that gives what was found on average, the interval all that may well do.
     """
+    # Here, because it takes a third of a second to import, and most commands tell no figures.
+    from scipy.special import ndtr  # noqa: PLC0415
+
     found = float(np.abs(parts_G).sum())
     sums_S = np.linspace(0, 1, 1001)
     means_SG = sums_S[:, None] * (np.abs(parts_G) / max(found, 1e-12))

@@ -4,8 +4,6 @@ import csv
 import json
 from pathlib import Path
 
-from sklearn.datasets import load_breast_cancer
-
 from fed_common.errors import ConfigError, MachineError
 
 
@@ -18,6 +16,9 @@ def write_example(folder: Path) -> tuple[Path, Path]:
         ConfigError: there is something in the folder.
         MachineError: the disk refuses.
     """
+    # Here, because no other command needs it.
+    from sklearn.datasets import load_breast_cancer  # noqa: PLC0415
+
     found = load_breast_cancer()
     names = [str(name) for name in found.feature_names]
     constants = [

@@ -10,6 +10,7 @@ dealt out to as many threads as torch may use.
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -161,16 +162,18 @@ def _taken_apart(model: nn.Module) -> tuple[list[nn.Conv2d], nn.Linear]:
     linear = layers[-1] if layers else None
     on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
     if isinstance(linear, nn.Linear) and convolutions and on_cpu:
-        with torch.device("meta"):  # shapes only, no memory
-            known = nn.Sequential(
-                *(part for layer in convolutions for part in _block(layer.in_channels, layer.out_channels)),
-                nn.Flatten(),
-                nn.Linear(linear.in_features, linear.out_features),
-            )
-        # As they are printed, layers show their class and whatever differs from its defaults.
-        if repr(model) == repr(known):
+        channels = tuple((layer.in_channels, layer.out_channels) for layer in convolutions)
+        if repr(model) == _known(channels, linear.in_features, linear.out_features):
             return convolutions, linear
     raise UnsupportedLayerError("not a chain of 3x3 convolutions, ReLUs, 2x2 pools and a linear layer")
+
+
+@cache  # the network is taken apart in each round of each site
+def _known(channels: tuple[tuple[int, int], ...], features: int, outputs: int) -> str:
+    """Return such a network as it is printed: layers show their class and what differs from its defaults."""
+    with torch.device("meta"):  # shapes only, no memory
+        blocks = [part for before, after in channels for part in _block(before, after)]
+        return repr(nn.Sequential(*blocks, nn.Flatten(), nn.Linear(features, outputs)))
 
 
 def _block(inputs: int, outputs: int) -> tuple[nn.Module, ...]:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,9 +15,10 @@ from fed_common.errors import PrivacyError
 from fed_common.files import write_atomically
 from fed_common.machine import settle_in
 from fed_common.metrics import Estimate
-from fed_sim.audit.auditing import audited
-from fed_sim.audit.faults import FAULTS
-from fed_sim.audit.hospital import SiteParts
+
+# What audits is imported by who audits: its statistics take a second, and `fed-sim` has other commands.
+if TYPE_CHECKING:
+    from fed_sim.audit.hospital import SiteParts
 
 
 def audit(
@@ -35,6 +36,10 @@ def audit(
 
     Ends with 4 if a figure is out of bounds; `fed-server publish` then refuses the models of this code.
     """
+    from fed_sim.audit.auditing import audited  # noqa: PLC0415
+    from fed_sim.audit.faults import FAULTS  # noqa: PLC0415
+    from fed_sim.audit.hospital import SiteParts  # noqa: PLC0415
+
     settle_in()
     logging.getLogger("fed_client").setLevel(logging.WARNING)  # which round was answered is no news here
     if faults:
@@ -65,12 +70,14 @@ def report(verdict: AuditVerdict, out: Path) -> None:
         raise PrivacyError(f"the audit didn't pass: {'; '.join(verdict.failed)}")
 
 
-def examine(faults: Mapping[str, SiteParts]) -> None:
+def examine(faults: Mapping[str, "SiteParts"]) -> None:
     """Audit a site with each of `faults`, and print which readings find it.
 
     Raises:
         PrivacyError: one isn't found.
     """
+    from fed_sim.audit.auditing import audited  # noqa: PLC0415
+
     table = Table(title="Planted faults", title_justify="left")
     for heading in ("fault", "found by"):
         table.add_column(heading)

@@ -8,15 +8,11 @@ from functools import partial
 from typing import Literal
 
 import torch
-from opacus.grad_sample.utils import wrap_model
-from opacus.optimizers import get_optimizer_class
-from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping
 from torch import nn
 from torch.nn import functional
 
 from fed_client.dataset import LabelledImages
 from fed_client.private_step import MakeStep, private_step
-from fed_client.private_step.opacus_step import OpacusStep
 from fed_client.training import train_privately
 from fed_common.models import ModelSpec, build_model
 from fed_common.plans import DpTerms, TrainTerms
@@ -46,6 +42,9 @@ Way = Callable[[], None]
 
 def ways_of(case: Case) -> dict[str, Callable[[], Way]]:
     """Return what makes each way, with a network of its own, on the GPU where there is one."""
+    # Here, as in `_opacus`: no other command of `fed-sim` should wait 2 seconds for Opacus.
+    from fed_client.private_step.opacus_step import OpacusStep  # noqa: PLC0415
+
     generator = torch.Generator().manual_seed(0)
     side = case.spec.size
     images_NCHW = torch.randn(case.images, case.spec.channels, side, side, generator=generator)
@@ -116,6 +115,10 @@ def _opacus(
     labels_N: torch.Tensor,
     mode: Literal["hooks", "ew", "ghost"],
 ) -> Way:
+    from opacus.grad_sample.utils import wrap_model  # noqa: PLC0415
+    from opacus.optimizers import get_optimizer_class  # noqa: PLC0415
+    from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping  # noqa: PLC0415
+
     of_ghost = {"max_grad_norm": _CLIP, "use_ghost_clipping": True} if mode == "ghost" else {}
     model = wrap_model(build_model(case.spec).to(_DEVICE), grad_sample_mode=mode, **of_ghost)
     optimizer = get_optimizer_class("flat", distributed=False, grad_sample_mode=mode)(

@@ -7,11 +7,11 @@ want synced at the same time.
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fed_client.policy import SitePolicy
-from fed_common.accounting import Accountant, Spend, charged_epsilon
+from fed_common.accounting import Accountant, Spend, charged_epsilon, merge
 from fed_common.errors import MachineError
 from fed_common.ledger import LedgerSubject, PrivacyLedger
 from fed_common.names import Digest, RunId, SiteName, digest_of
@@ -59,8 +59,10 @@ class VirtualLedgers:
             LedgerError: a ledger was altered.
             MachineError: a ledger can't be opened.
         """
-        spent = {self._ledger(site).spends for site in sites}
-        return max(charged_epsilon(spends, self.policy.delta, self.accountants) for spends in spent)
+        spent = {merge(self._ledger(site).spends) for site in sites}
+        # A part of another history has spent no more than the whole, and needn't be composed.
+        whole = [some for some in spent if not any(_is_part(some, of=other) for other in spent - {some})]
+        return max(charged_epsilon(spends, self.policy.delta, self.accountants) for spends in whole)
 
     def _ledger(self, site: int) -> PrivacyLedger:
         if site not in self._opened:
@@ -84,3 +86,9 @@ class VirtualLedgers:
                 costliest=self.policy.costliest_round(),
             )
         return self._opened[site]
+
+
+def _is_part(some: Sequence[Spend], *, of: Sequence[Spend]) -> bool:
+    """Tell whether each mechanism of the one merged history took no more steps than in the other."""
+    steps = {replace(spend, steps=1): spend.steps for spend in of}
+    return all(spend.steps <= steps.get(replace(spend, steps=1), 0) for spend in some)
