@@ -17,18 +17,19 @@ import math
 
 import numba
 import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
+from fed_common.array_bytes import array_bytes
 from fed_common.errors import MalformedMessageError
 from fed_common.fixedpoint import MAX_ABS_VALUE, SCALE
 from fed_common.names import Bytes
-from fed_common.randomness import keystream
 
 BLOCK = 4096
 _LARGEST = 127
 # A whole number of blocks, with keystream for so many values in the cache.
 _CHUNK = 16 * BLOCK
-_KEYSTREAM_BLOCK = 16
+_ZEROS = memoryview(bytes(2 * _CHUNK))
 # Half a step of the fixed point that is read from it: a block without a larger value is all zero.
 _NOTHING = 0.5 / SCALE
 
@@ -41,8 +42,8 @@ def num_bytes(size: int) -> int:
     return 4 * _num_blocks(size) + size
 
 
-def encode(values_P: NDArray[np.float64], *, longest: float, key: bytes) -> bytes:
-    """Return the update, whose length is at most `longest`, rounded by the keystream of a `key` of 32 bytes.
+def encode(values_P: NDArray[np.float64], *, longest: float, key: bytes) -> Bytes:
+    """Return the update, whose length is at most `longest`, rounded by AES-CTR keystream of a 32-byte `key`.
 
     What rounding added beyond `longest` is taken away again by the scales. A key is used once.
 
@@ -51,20 +52,23 @@ def encode(values_P: NDArray[np.float64], *, longest: float, key: bytes) -> byte
     """
     values_P = np.ascontiguousarray(values_P, dtype=np.float64)  # compiled code reads bits, as of these
     size = values_P.size
-    scales_B = np.empty(_num_blocks(size), dtype="<f4")
-    codes_P = np.empty(size, dtype=np.int8)
+    raw = np.empty(num_bytes(size), dtype=np.uint8)
+    scales_B: NDArray[np.float32] = raw[: raw.size - size].view("<f4")
+    codes_P = raw[raw.size - size :].view(np.int8)
+    stream = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
+    words_C = np.empty(_CHUNK + 8, dtype="<u2")  # `update_into` asks for 15 bytes more
     squares = 0.0
     for start in range(0, size, _CHUNK):
-        end = min(start + _CHUNK, size)
-        counter = (2 * start // _KEYSTREAM_BLOCK).to_bytes(16, "big")
-        words_C = np.frombuffer(keystream(key, counter, 2 * (end - start)), dtype="<u2")
-        blocks = slice(start // BLOCK, _num_blocks(end))
-        squares += _write_codes(values_P[start:end], words_C, scales_B[blocks], codes_P[start:end])
+        values_C = values_P[start : start + _CHUNK]
+        stream.update_into(_ZEROS[: 2 * values_C.size], words_C.data.cast("B"))
+        blocks = slice(start // BLOCK, _num_blocks(start + values_C.size))
+        squares += _write_codes(values_C, words_C, scales_B[blocks], codes_P[start : start + _CHUNK])
     if not squares < math.inf:  # compared so that NaN fails
         raise MalformedMessageError("an update holds a value that is not finite or is beyond 2^30")
     if squares > longest**2:
         scales_B *= longest / math.sqrt(squares)
-    return scales_B.tobytes() + codes_P.tobytes()
+    raw.flags.writeable = False
+    return array_bytes(raw, "u1")
 
 
 def decode(raw: Bytes, *, size: int) -> NDArray[np.int64]:
