@@ -22,7 +22,7 @@ from fed_common.plans import TrainTerms
 from fed_common.randomness import Randomness
 
 # What a step does to a parameter is done while it is in the processor's cache.
-_PARAMETERS_AT_ONCE = 1 << 16
+_PARAMETERS_AT_ONCE = 1 << 17
 
 Mapping = Callable[[Callable[[slice], None], Iterable[slice]], Iterator[None]]
 
@@ -39,8 +39,8 @@ class Descent(Protocol):
         """Take a step with those who were drawn: nothing of their sum is kept."""
         ...
 
-    def moved(self) -> NDArray[np.float64]:
-        """Return how far the flat parameters are from where they began."""
+    def reached(self) -> NDArray[np.float64]:
+        """Return the flat parameters, whose memory is the caller's from now on."""
         ...
 
 
@@ -86,9 +86,7 @@ class HostDescent:
         self._divisor, self._correction = divisor, correction
         self._randomness, self._over = randomness, over
         self._steps_taken = 0
-        self._start_P = flatten(model)
-        self._weights_P = self._start_P.astype(np.float64)
-        self._narrow_P = np.empty_like(self._start_P)  # the weights as the model gets them
+        self._weights_P = flatten(model).astype(np.float64)
         self._velocity_P = np.zeros(self._weights_P.size)  # `zeros_like` would write to its memory
 
     def take(self, batches: Iterator[PatientBatch]) -> None:
@@ -99,23 +97,22 @@ class HostDescent:
             )
             for batch in batches
         )
-        # Nothing here has a name: the next step's sum would find this one in memory.
+        narrow_P = np.empty(self._weights_P.size, dtype=np.float32)  # the weights as the model gets them
+        # The sum has no name: the next step's would find this one in memory.
         deque(
             self._over(
-                partial(self._move, sum_P=_added(sums, size=self._weights_P.size)),
-                _blocks(self._weights_P.size),
+                partial(self._move, narrow_P, _added(sums, size=narrow_P.size)), _blocks(narrow_P.size)
             ),
             maxlen=0,  # waits for all, and keeps nothing
         )
         self._steps_taken += 1
-        load_flat(self._model, self._narrow_P)
+        load_flat(self._model, narrow_P)
 
-    def moved(self) -> NDArray[np.float64]:
-        """Return how far the flat parameters are from where they began."""
-        self._weights_P -= self._start_P
+    def reached(self) -> NDArray[np.float64]:
+        """Return the flat parameters, whose memory is the caller's from now on."""
         return self._weights_P
 
-    def _move(self, block: slice, sum_P: NDArray[np.floating]) -> None:
+    def _move(self, narrow_P: NDArray[np.float32], sum_P: NDArray[np.floating], block: slice) -> None:
         std = self._terms.dp.noise_std
         drawn_P = self._randomness.gaussian(sum_P[block].size, std=std)
         change_P = noised_mean(sum_P[block], drawn_P, std=std, divisor=self._divisor)
@@ -126,7 +123,7 @@ class HostDescent:
             self._velocity_P[block] = change_P
         self._weights_P[block] -= self._terms.learning_rate * change_P
         with np.errstate(over="ignore"):  # `load_flat` names what is too large for float32
-            self._narrow_P[block] = self._weights_P[block]
+            narrow_P[block] = self._weights_P[block]
 
 
 def _added(parts: Iterator[NDArray[np.floating]], *, size: int) -> NDArray[np.floating]:

@@ -36,8 +36,7 @@ class DeviceDescent:
     def __init__(self, model: nn.Module, step: BookkeepingStep, terms: TrainTerms, *, divisor: float) -> None:
         self._step, self._terms, self._divisor = step, terms, divisor
         self._parameters = [parameter.detach() for parameter in model.parameters()]
-        self._start_P = torch.cat([parameter.flatten() for parameter in self._parameters])
-        self._weights_P = self._start_P.double()
+        self._weights_P = torch.cat([parameter.flatten() for parameter in self._parameters]).double()
         self._velocity_P = torch.zeros_like(self._weights_P) if terms.momentum else None
 
     @property
@@ -62,10 +61,10 @@ class DeviceDescent:
         self._weights_P.sub_(change_P, alpha=self._terms.learning_rate)
         self._follow()
 
-    def moved(self) -> NDArray[np.float64]:
-        """Return how far the flat parameters are from where they began."""
-        moved_P: NDArray[np.float64] = (self._weights_P - self._start_P).cpu().numpy()
-        return moved_P
+    def reached(self) -> NDArray[np.float64]:
+        """Return the flat parameters."""
+        weights_P: NDArray[np.float64] = self._weights_P.cpu().numpy()
+        return weights_P
 
     def _follow(self) -> None:
         narrow_P = self._weights_P.float()

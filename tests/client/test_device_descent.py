@@ -13,6 +13,7 @@ from fed_client.descent import Descent, HostDescent
 from fed_client.device_descent import DeviceDescent, stays_on_device
 from fed_client.private_step import BookkeepingStep, PatientBatch
 from fed_common.errors import MalformedMessageError
+from fed_common.layout import flatten
 from fed_common.models.seed_cnn import seed_cnn
 from fed_common.plans import DpTerms, TrainTerms
 from fed_common.randomness import SystemRandomness, grid_spacing
@@ -37,7 +38,7 @@ def down(descent: Descent) -> NDArray[np.float64]:
     for number in range(DP.steps):
         descent.take(iter([batch(2 * number), batch(2 * number + 1)]))
     descent.take(iter([]))
-    return descent.moved()
+    return descent.reached()
 
 
 def device_descent_of(model: torch.nn.Module, terms: TrainTerms = TERMS) -> DeviceDescent:
@@ -60,9 +61,11 @@ def test_without_noise_it_goes_where_the_processor_goes(monkeypatch: pytest.Monk
         over=map,
     )
 
-    moved_P = down(device_descent_of(model))
+    start_P = flatten(model)
 
-    np.testing.assert_allclose(moved_P, down(host), atol=1e-6 * np.abs(moved_P).max())
+    moved_P = down(device_descent_of(model)) - start_P
+
+    np.testing.assert_allclose(moved_P, down(host) - start_P, atol=1e-6 * np.abs(moved_P).max())
     torch.testing.assert_close(dict(model.named_parameters()), dict(other.named_parameters()))
 
 
@@ -72,9 +75,11 @@ def test_an_empty_step_is_noised_on_the_grid() -> None:
         model := seed_cnn(channels=1, size=32, classes=3), BookkeepingStep(model), terms, divisor=1.0
     )
 
+    start_P = flatten(model)
+
     descent.take(iter([]))
 
-    moved_P = descent.moved()
+    moved_P = descent.reached() - start_P
     assert np.std(moved_P) == pytest.approx(DP.noise_std, rel=0.05)
     in_grid_P = moved_P / grid_spacing(DP.noise_std)
     np.testing.assert_allclose(in_grid_P, np.rint(in_grid_P), atol=1e-4)  # float32 was subtracted
