@@ -58,7 +58,11 @@ class Ground:
         scenario = scenario.model_copy(update={"data": data})
         terms = _terms(hospitals, scenario)
         if folder.exists():
-            _refuse_other(folder, terms)
+            refuse_other(
+                folder / _TERMS_FILE,
+                terms,
+                problem="was founded on other hospitals, data, model or test fraction",
+            )
         else:
             unfinished = folder.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -119,13 +123,14 @@ def _terms(hospitals: Path, scenario: Scenario) -> Digest:
     )
 
 
-def _refuse_other(folder: Path, terms: Digest) -> None:
-    file = folder / _TERMS_FILE
-    if not file.exists() or file.read_text(encoding="ascii") != terms:
-        raise ConfigError(
-            f"{folder}: was founded on other hospitals, data, model or test fraction; "
-            "choose another folder for these"
-        )
+def refuse_other(mark: Path, expected: Digest, *, problem: str) -> None:
+    """Return only if the folder's mark says that it was made for what is asked now.
+
+    Raises:
+        ConfigError: it was made for something else, or nobody knows what for.
+    """
+    if not mark.exists() or mark.read_text(encoding="ascii") != expected:
+        raise ConfigError(f"{mark.parent}: {problem}; choose another folder for these")
 
 
 def _found(folder: Path, *, hospitals: Path, scenario: Scenario, known: KnownPictures) -> None:

@@ -26,7 +26,7 @@ from fed_common.task import load_task
 from fed_sim.experiments.cell import PUBLIC, Cell, Measured, PatientScores
 from fed_sim.experiments.code_version import commit
 from fed_sim.experiments.grid import Study
-from fed_sim.experiments.ground import Ground
+from fed_sim.experiments.ground import Ground, refuse_other
 from fed_sim.experiments.judging import score_patients
 from fed_sim.experiments.known_pictures import KnownPictures
 from fed_sim.experiments.public_test import drop_unusable
@@ -37,6 +37,8 @@ from fed_sim.making import make_hospitals
 from fed_sim.partition.picture import save_partition
 
 STORE_FILE = "results.sqlite"
+_MADE_FOR_FILE = "made-for.sha256"
+_FEDERATION = "federation"
 
 
 class Watch(Protocol):
@@ -92,13 +94,18 @@ class _Deal:
 
     @classmethod
     def of(cls, study: Study, seed: int, folder: Path, *, source: Source, known: KnownPictures) -> "_Deal":
-        """Return the deal, its hospitals on disk."""
+        """Return the deal, its hospitals on disk.
+
+        Raises:
+            ConfigError: hospitals lie there that were made for other tables.
+        """
         folder = folder / f"seed-{seed}"
         hospitals = source.hospitals or folder / "hospitals"
+        scenario = study.scenario
+        made_for = digest_of(scenario.model_dump_json(include={"data", "partition"}).encode())
         if not hospitals.exists():
             unfinished = folder / "hospitals.unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
-            scenario = study.scenario
             make_hospitals(
                 scenario.data,
                 unfinished,
@@ -109,7 +116,13 @@ class _Deal:
                 task = load_task(unfinished / "task.toml")
                 drop_unusable(unfinished / PUBLIC_TEST, task, known.open_reader)
             save_partition(load_summary(unfinished), unfinished / "partition.png")
+            write_atomically(unfinished / _MADE_FOR_FILE, made_for.encode())
             unfinished.rename(hospitals)
+        elif source.hospitals is None and not (folder / _FEDERATION).exists():
+            # What a federation was founded on it knows by itself.
+            refuse_other(
+                hospitals / _MADE_FOR_FILE, made_for, problem="holds hospitals of other data or partition"
+            )
         write_atomically(folder / SUMMARY_FILE, (hospitals / SUMMARY_FILE).read_bytes())
         return cls(study=study, seed=seed, folder=folder, hospitals=hospitals, known=known)
 
@@ -130,7 +143,7 @@ class _Deal:
         if not lacking:
             return
         ground = Ground.at(
-            self.folder / "federation",
+            self.folder / _FEDERATION,
             hospitals=self.hospitals,
             scenario=self.study.scenario,
             known=self.known,

@@ -7,6 +7,10 @@ import pytest
 from tests.client.dataset.folders import direct_reading
 
 from fed_common.errors import ConfigError
+from fed_common.personal.local_layers import FedPerTable
+from fed_server.algorithms.fedprox import FedProx
+from fed_server.config import load_federation_config
+from fed_sim.consortium import found_consortium
 from fed_sim.data_table import DataTable
 from fed_sim.experiments.ground import Ground
 from fed_sim.experiments.known_pictures import KnownPictures
@@ -72,3 +76,21 @@ def test_other_hospitals_are_refused(folder: Path) -> None:
 
     with pytest.raises(ConfigError, match="was founded on other"):
         ground_at(folder, PHANTOMS, hospitals="others")
+
+
+def test_a_founded_coordinator_has_the_scenarios_algorithm_and_personal_layers(folder: Path) -> None:
+    choices: dict[str, object] = {
+        "algorithm": FedProx(name="fedprox", mu=0.01),
+        "personal": FedPerTable(method="fedper"),
+    }
+    scenario = PHANTOMS.model_copy(update=choices)
+
+    consortium = found_consortium(
+        folder / "personal",
+        hospitals=folder / "hospitals",
+        scenario=scenario,
+        open_reader=direct_reading,
+    )
+
+    settings = load_federation_config(consortium.federation_file).settings
+    assert {"algorithm": settings.algorithm, "personal": settings.personal} == choices

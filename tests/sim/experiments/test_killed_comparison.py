@@ -5,12 +5,13 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.sim.experiments.comparing import NOWHERE, tiny_study
 
-from fed_common.errors import MachineError
+from fed_common.errors import ConfigError, MachineError
 from fed_common.files import exclusive
 from fed_sim.experiments.cell import Cell, Measured
 from fed_sim.experiments.running import STORE_FILE, run_studies
@@ -66,3 +67,23 @@ def test_it_goes_on_after_a_kill_and_trains_nothing_twice(tmp_path: Path) -> Non
 def test_two_at_once_in_one_folder_are_refused(tmp_path: Path) -> None:
     with exclusive(tmp_path, owner="fed-sim"), pytest.raises(MachineError, match="another fed-sim"):
         run_studies([tiny_study()], tmp_path, source=NOWHERE, watch=Told())
+
+
+class Interrupted(Told):
+    """Ends the comparison when its hospitals are made, and nothing is founded on them."""
+
+    def expect(self, cells: int) -> None:
+        raise KeyboardInterrupt
+
+
+def test_hospitals_on_which_nothing_was_founded_serve_only_what_they_were_made_for(tmp_path: Path) -> None:
+    study = tiny_study()
+    data = study.scenario.data.model_copy(update={"sizes": (50, 50)})
+    other = replace(study, scenario=study.scenario.model_copy(update={"data": data}))
+    with pytest.raises(KeyboardInterrupt):
+        run_studies([study], tmp_path, source=NOWHERE, watch=Interrupted())
+
+    with pytest.raises(ConfigError, match="hospitals of other data"):
+        run_studies([other], tmp_path, source=NOWHERE, watch=Told())
+    with pytest.raises(KeyboardInterrupt):
+        run_studies([study], tmp_path, source=NOWHERE, watch=Interrupted())
