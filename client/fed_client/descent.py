@@ -39,8 +39,8 @@ class Descent(Protocol):
         """Take a step with those who were drawn: nothing of their sum is kept."""
         ...
 
-    def reached(self) -> NDArray[np.float64]:
-        """Return the flat parameters, whose memory is the caller's from now on."""
+    def moved(self) -> NDArray[np.float64]:
+        """Return how far the flat parameters are from where they began, as memory of the caller's."""
         ...
 
 
@@ -86,8 +86,9 @@ class HostDescent:
         self._divisor, self._correction = divisor, correction
         self._randomness, self._over = randomness, over
         self._steps_taken = 0
-        self._weights_P = flatten(model).astype(np.float64)
-        self._velocity_P = np.zeros(self._weights_P.size)  # `zeros_like` would write to its memory
+        self._start_P = flatten(model)
+        self._moved_P = np.zeros(self._start_P.size)  # `zeros_like` would write to its memory
+        self._velocity_P = np.zeros(self._start_P.size if terms.momentum else 0)
 
     def take(self, batches: Iterator[PatientBatch]) -> None:
         """Take a step with those who were drawn: nothing of their sum is kept."""
@@ -97,7 +98,7 @@ class HostDescent:
             )
             for batch in batches
         )
-        narrow_P = np.empty(self._weights_P.size, dtype=np.float32)  # the weights as the model gets them
+        narrow_P = np.empty_like(self._start_P)  # the weights as the model gets them
         # The sum has no name: the next step's would find this one in memory.
         deque(
             self._over(
@@ -108,22 +109,24 @@ class HostDescent:
         self._steps_taken += 1
         load_flat(self._model, narrow_P)
 
-    def reached(self) -> NDArray[np.float64]:
-        """Return the flat parameters, whose memory is the caller's from now on."""
-        return self._weights_P
+    def moved(self) -> NDArray[np.float64]:
+        """Return how far the flat parameters are from where they began, as memory of the caller's."""
+        return self._moved_P
 
     def _move(self, narrow_P: NDArray[np.float32], sum_P: NDArray[np.floating], block: slice) -> None:
         std = self._terms.dp.noise_std
         drawn_P = self._randomness.gaussian(sum_P[block].size, std=std)
         change_P = noised_mean(sum_P[block], drawn_P, std=std, divisor=self._divisor)
         if self._correction is not None:
-            change_P = self._correction(self._steps_taken, block, change_P, self._weights_P[block])
-        if self._terms.momentum:  # otherwise the velocity takes no memory
+            weights_P = self._start_P[block] + self._moved_P[block]
+            change_P = self._correction(self._steps_taken, block, change_P, weights_P)
+        if self._terms.momentum:
             change_P += self._terms.momentum * self._velocity_P[block]
             self._velocity_P[block] = change_P
-        self._weights_P[block] -= self._terms.learning_rate * change_P
+        change_P *= self._terms.learning_rate
+        self._moved_P[block] -= change_P
         with np.errstate(over="ignore"):  # `load_flat` names what is too large for float32
-            narrow_P[block] = self._weights_P[block]
+            narrow_P[block] = self._start_P[block] + self._moved_P[block]
 
 
 def _added(parts: Iterator[NDArray[np.floating]], *, size: int) -> NDArray[np.floating]:

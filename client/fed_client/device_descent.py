@@ -36,8 +36,9 @@ class DeviceDescent:
     def __init__(self, model: nn.Module, step: BookkeepingStep, terms: TrainTerms, *, divisor: float) -> None:
         self._step, self._terms, self._divisor = step, terms, divisor
         self._parameters = [parameter.detach() for parameter in model.parameters()]
-        self._weights_P = torch.cat([parameter.flatten() for parameter in self._parameters]).double()
-        self._velocity_P = torch.zeros_like(self._weights_P) if terms.momentum else None
+        self._start_P = torch.cat([parameter.flatten() for parameter in self._parameters])
+        self._moved_P = torch.zeros_like(self._start_P, dtype=torch.float64)
+        self._velocity_P = torch.zeros_like(self._moved_P) if terms.momentum else None
 
     @property
     def numbers_at_once(self) -> int:
@@ -48,7 +49,7 @@ class DeviceDescent:
     def take(self, batches: Iterator[PatientBatch]) -> None:
         """Take a step with those who were drawn: nothing of their sum is kept."""
         dp = self._terms.dp
-        change_P = gaussian_on(self._step.device, len(self._weights_P), std=dp.noise_std)
+        change_P = gaussian_on(self._step.device, len(self._start_P), std=dp.noise_std)
         for batch in batches:
             self._step.add_clipped_sum(
                 batch, change_P, clip_norm=dp.clip_norm, class_weights=self._terms.class_weights
@@ -58,16 +59,16 @@ class DeviceDescent:
         if self._velocity_P is not None:
             change_P += self._velocity_P.mul_(self._terms.momentum)
             self._velocity_P.copy_(change_P)
-        self._weights_P.sub_(change_P, alpha=self._terms.learning_rate)
+        self._moved_P.sub_(change_P, alpha=self._terms.learning_rate)
         self._follow()
 
-    def reached(self) -> NDArray[np.float64]:
-        """Return the flat parameters."""
-        weights_P: NDArray[np.float64] = self._weights_P.cpu().numpy()
-        return weights_P
+    def moved(self) -> NDArray[np.float64]:
+        """Return how far the flat parameters are from where they began, as memory of the caller's."""
+        moved_P: NDArray[np.float64] = self._moved_P.cpu().numpy()
+        return moved_P
 
     def _follow(self) -> None:
-        narrow_P = self._weights_P.float()
+        narrow_P = (self._start_P + self._moved_P).float()
         if not narrow_P.isfinite().all():
             raise MalformedMessageError("parameters must be finite float32 numbers")
         start = 0

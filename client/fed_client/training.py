@@ -84,9 +84,7 @@ def train_privately(  # noqa: PLR0913 (four of them are seams, for tests, the au
                 raise TrainingStoppedError("training was asked to stop")
             picked = _sample(images_of, terms.dp, randomness)
             descent.take(physical_batches(inputs, picked, numbers=descent.numbers_at_once))
-        moved_P = descent.reached()
-    moved_P -= flatten(trained_part(model))
-    return moved_P
+        return descent.moved()
 
 
 def clip_update(delta_P: NDArray[np.float64], norm: float) -> NDArray[np.float64]:

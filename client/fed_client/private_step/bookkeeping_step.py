@@ -12,7 +12,7 @@ book-keeping this is.
 
 # Shape letters: N images, K classes, S patients, P parameters of the flattened model.
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -50,6 +50,7 @@ class BookkeepingStep:
         model.to(memory_format=self._order)  # type: ignore[call-overload]
         self._parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
         self._places = _places(model)
+        self._size = sum(parameter.numel() for parameter in self._parameters.values())
         self._records: list[tuple[nn.Module, torch.Tensor, torch.Tensor, int]] = []
         for layer in model.modules():
             if hasattr(layer, "inplace"):  # what a layer gave must stay what it was
@@ -66,11 +67,15 @@ class BookkeepingStep:
         self, batch: PatientBatch, *, clip_norm: float, class_weights: Sequence[float] = ()
     ) -> NDArray[np.floating]:
         """Return the sum (P) over patients of their clipped mean gradients."""
-        size = sum(parameter.numel() for parameter in self._parameters.values())
         parts = list(by_number_of_images(batch))
-        # numpy's zeros take no memory until they are written to, after the passes.
-        total_P = torch.from_numpy(np.zeros(size, dtype=np.float32 if len(parts) == 1 else np.float64))
-        self.add_clipped_sum(batch, total_P, clip_norm=clip_norm, class_weights=class_weights)
+        if len(parts) == 1:
+            total_P = torch.empty(self._size)
+            for place, piece in self._pieces(batch, clip_norm, class_weights):
+                total_P[place].view(piece.shape).copy_(piece)
+        else:
+            # numpy's zeros take no memory until they are written to, after the first passes.
+            total_P = torch.from_numpy(np.zeros(self._size))
+            self.add_clipped_sum(batch, total_P, clip_norm=clip_norm, class_weights=class_weights)
         sum_P: NDArray[np.floating] = total_P.numpy()
         return sum_P
 
@@ -84,28 +89,31 @@ class BookkeepingStep:
     ) -> None:
         """Add the sum to `total_P`, on whatever device that is."""
         for same in by_number_of_images(batch):
-            self._add_clipped(same, total_P, clip_norm, class_weights)
+            for place, piece in self._pieces(same, clip_norm, class_weights):
+                total_P[place].view(piece.shape).add_(piece.to(total_P.device))
 
-    def _add_clipped(
-        self, batch: PatientBatch, total_P: torch.Tensor, clip_norm: float, weights: Sequence[float]
-    ) -> None:
+    def _pieces(
+        self, batch: PatientBatch, clip_norm: float, weights: Sequence[float]
+    ) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield all pieces of the sum, each with its place; the patients have as many images."""
         if not batch.num_patients:
+            yield slice(0, self._size), torch.zeros(self._size)
             return
         gradients = self._gradients(batch, weights)
         squares = [one.squared_norms_S for layer in gradients.values() for one in layer]
         squared_S = torch.stack(squares).cpu().double().sum(0)  # one way from a GPU instead of many
         finite_S = squared_S.isfinite()
         if not finite_S.all():
-            self._add_clipped(batch.only(finite_S), total_P, clip_norm, weights)
+            yield from self._pieces(batch.only(finite_S), clip_norm, weights)
             return
         factors_S = (clip_norm * (1 - ROUNDING) / squared_S.sqrt()).clamp(max=1)
         factors_S = factors_S.to(self.device, batch.images_NCHW.dtype)
         for layer, place in self._places.items():
             start = place.start
             for part in gradients.pop(layer):  # its memory makes room for the sum
-                piece = part.weighted_sum(factors_S).to(total_P.device)
+                piece = part.weighted_sum(factors_S)
                 end = start + piece.numel()
-                total_P[start:end].view(piece.shape).add_(piece)
+                yield slice(start, end), piece
                 start = end
 
     def _gradients(

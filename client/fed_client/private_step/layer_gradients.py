@@ -123,18 +123,21 @@ def _of_product(
     standardised: StandardisedWeights | None = None,
 ) -> LayerGradients:
     """Return the gradients of weights (O, K) for each of G groups, from its inputs."""
-    inputs_SGTK, outputs_SGTO = (
-        _by_patient(some_NGT, num_patients).movedim(1, 2).flatten(2, 3)
-        for some_NGT in (inputs.unfolded(), outputs_NGTO)
-    )
-    groups, positions, width = inputs_SGTK.shape[1:]
-    height = outputs_SGTO.shape[3]
+    outputs_SGTO = _in_a_row(outputs_NGTO, num_patients)
+    groups, positions, height = outputs_SGTO.shape[1:]
+    width = inputs.width
     if groups == 1 and positions * (width + height) < width * height:
-        return NormsOnly(inputs, inputs_SGTK[:, 0], outputs_SGTO[:, 0], in_order, standardised)
+        return NormsOnly(inputs, outputs_SGTO[:, 0], in_order, standardised)
+    inputs_SGTK = _in_a_row(inputs.unfolded(), num_patients)
     gradients_SOK = (outputs_SGTO.mT @ inputs_SGTK).flatten(1, 2)
     if standardised:
         gradients_SOK = standardised.behind(gradients_SOK)
     return SideBySide(gradients_SOK.flatten(1), num_patients, lambda sum_P: in_order(sum_P.view(-1, width)))
+
+
+def _in_a_row(some_NGT: torch.Tensor, num_patients: int) -> torch.Tensor:
+    """Return (S, G, T, ...) of (N, G, T, ...): a patient's images behind each other."""
+    return _by_patient(some_NGT, num_patients).movedim(1, 2).flatten(2, 3)
 
 
 def _by_patient(some: torch.Tensor, num_patients: int) -> torch.Tensor:
@@ -164,7 +167,6 @@ class NormsOnly:
     def __init__(
         self,
         inputs: LayerInputs,
-        inputs_STK: torch.Tensor,
         outputs_STO: torch.Tensor,
         in_order: InOrder,
         standardised: StandardisedWeights | None = None,
@@ -174,11 +176,12 @@ class NormsOnly:
         self._standardised = standardised
         if standardised:
             outputs_STO = outputs_STO / standardised.widths_O
-        inputs_STT, outputs_STT = inputs_STK @ inputs_STK.mT, outputs_STO @ outputs_STO.mT
+        inputs_STT, outputs_STT = inputs.products(len(outputs_STO)), outputs_STO @ outputs_STO.mT
         squared_S = (inputs_STT * outputs_STT).sum((1, 2), dtype=_wide(inputs_STT))
         # The terms may cancel and be larger than their sum. A norm that is rounded up clips no less.
         lengths_ST = (inputs_STT.diagonal(0, 1, 2) * outputs_STT.diagonal(0, 1, 2)).sqrt()
         if standardised:
+            inputs_STK = _in_a_row(inputs.unfolded(), len(outputs_STO))[:, 0]
             squared_S -= standardised.lost_squares_S(inputs_STK, outputs_STO.mT)
         squared_S += _GRAM_ERROR * lengths_ST.sum(1, dtype=_wide(lengths_ST)).square()
         self.squared_norms_S = squared_S

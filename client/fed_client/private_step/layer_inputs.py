@@ -1,7 +1,7 @@
 """What a layer multiplies with its weights at each position, unfolded only while it is needed."""
 
 # Shape letters: N images, C channels, H rows, W columns, G groups, T positions, P positions of all images,
-# O outputs, K inputs of one output.
+# O outputs, K inputs of one output, S patients.
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,14 +10,27 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fed_client.private_step.small_maps import is_small, weight_sum
+from fed_client.private_step.small_maps import is_small, taps_of, weight_sum
+
+
+# On smaller maps the sums take longer than what they spare.
+_FEWEST_OUTPUTS = 16
 
 
 class LayerInputs(Protocol):
     """The inputs of one layer for a batch."""
 
+    @property
+    def width(self) -> int:
+        """Return K."""
+        ...
+
     def unfolded(self) -> torch.Tensor:
         """Return the inputs of each output (N, G, T, K)."""
+        ...
+
+    def products(self, num_patients: int) -> torch.Tensor:
+        """Return the products (S, T, T) of the inputs of any two outputs of a patient's images, ungrouped."""
         ...
 
     def sum_with(self, outputs_PO: torch.Tensor) -> torch.Tensor:
@@ -31,9 +44,18 @@ class LinearInputs:
 
     inputs_NTK: torch.Tensor
 
+    @property
+    def width(self) -> int:
+        """Return K."""
+        return self.inputs_NTK.shape[2]
+
     def unfolded(self) -> torch.Tensor:
         """Return them as they are."""
         return self.inputs_NTK[:, None]
+
+    def products(self, num_patients: int) -> torch.Tensor:
+        """Return one product for each patient."""
+        return _products(self.inputs_NTK, num_patients)
 
     def sum_with(self, outputs_PO: torch.Tensor) -> torch.Tensor:
         """Return one product."""
@@ -47,6 +69,11 @@ class ConvolutionInputs:
     layer: nn.Conv2d
     inputs_NCHW: torch.Tensor
     size: torch.Size
+
+    @property
+    def width(self) -> int:
+        """Return K."""
+        return self.layer.weight[0].numel()
 
     def unfolded(self) -> torch.Tensor:
         """Return a copy of the pixels for each output.
@@ -65,9 +92,28 @@ class ConvolutionInputs:
             (image, channels, row * down, column * right, row * below, column * beside, 1),
         ).reshape(len(self.inputs_NCHW), layer.groups, self.size.numel(), -1)
 
+    def products(self, num_patients: int) -> torch.Tensor:
+        """Return sums of the pixels' products, each of which is made once, not for every tap of the kernel."""
+        pixels, outputs = self.inputs_NCHW.shape[2:], self.size
+        if not _FEWEST_OUTPUTS <= outputs.numel() == pixels.numel():
+            return _products(self.unfolded().flatten(1, 2), num_patients)
+        images = len(self.inputs_NCHW) // num_patients
+        of_pixels = _products(self.inputs_NCHW.movedim(1, 3).flatten(1, 2), num_patients)
+        of_pixels = of_pixels.view(num_patients, *(images, *pixels) * 2)
+        of_outputs = of_pixels.new_zeros(num_patients, *(images, *outputs) * 2)
+        for tap in taps_of(self.layer, pixels, outputs):
+            of_outputs[:, *tap.outputs, *tap.outputs] += of_pixels[:, *tap.inputs, *tap.inputs]
+        return of_outputs.view(num_patients, images * outputs.numel(), -1)
+
     def sum_with(self, outputs_PO: torch.Tensor) -> torch.Tensor:
         """Return one product, or one for each tap if the map is small."""
         if is_small(self.layer, self.inputs_NCHW.shape[2:], self.size):
             outputs_NHWO = outputs_PO.view(-1, *self.size, outputs_PO.shape[1])
             return weight_sum(self.layer, self.inputs_NCHW, outputs_NHWO).flatten(1)
         return outputs_PO.T @ self.unfolded().flatten(0, 2)
+
+
+def _products(inputs_NTK: torch.Tensor, num_patients: int) -> torch.Tensor:
+    """Return the products (S, T, T) of the positions of all images of a patient."""
+    inputs_STK = inputs_NTK.reshape(num_patients, -1, inputs_NTK.shape[-1])
+    return inputs_STK @ inputs_STK.mT
