@@ -98,12 +98,11 @@ class HostDescent:
             )
             for batch in batches
         )
-        narrow_P = np.empty_like(self._start_P)  # the weights as the model gets them
-        # The sum has no name: the next step's would find this one in memory.
+        sum_P = _added(sums, size=self._start_P.size)
+        # The weights as the model gets them; once a block's sum is read, its memory is theirs.
+        narrow_P = sum_P if sum_P.dtype == np.float32 else np.empty_like(self._start_P)
         deque(
-            self._over(
-                partial(self._move, narrow_P, _added(sums, size=narrow_P.size)), _blocks(narrow_P.size)
-            ),
+            self._over(partial(self._move, sum_P, narrow_P), _blocks(sum_P.size)),
             maxlen=0,  # waits for all, and keeps nothing
         )
         self._steps_taken += 1
@@ -113,7 +112,7 @@ class HostDescent:
         """Return how far the flat parameters are from where they began, as memory of the caller's."""
         return self._moved_P
 
-    def _move(self, narrow_P: NDArray[np.float32], sum_P: NDArray[np.floating], block: slice) -> None:
+    def _move(self, sum_P: NDArray[np.floating], narrow_P: NDArray[np.floating], block: slice) -> None:
         std = self._terms.dp.noise_std
         drawn_P = self._randomness.gaussian(sum_P[block].size, std=std)
         change_P = noised_mean(sum_P[block], drawn_P, std=std, divisor=self._divisor)

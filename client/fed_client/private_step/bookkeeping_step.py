@@ -14,6 +14,7 @@ book-keeping this is.
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +32,18 @@ from fed_client.private_step.small_maps import convolved
 from fed_client.private_step.step import ROUNDING, PatientBatch, UnsupportedLayerError, by_number_of_images
 from fed_common.errors import PrivacyError
 from fed_common.objective import image_losses
+
+# Where in the flat vector a part of a sum belongs, and the part in its parameter's shape.
+Piece = tuple[slice, torch.Tensor]
+
+
+class _Record(NamedTuple):
+    """What a layer got and gave in the forward pass, and how often that had been written to."""
+
+    layer: nn.Module
+    inputs: torch.Tensor
+    output: torch.Tensor
+    version: int
 
 
 class BookkeepingStep:
@@ -51,7 +64,7 @@ class BookkeepingStep:
         self._parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
         self._places = _places(model)
         self._size = sum(parameter.numel() for parameter in self._parameters.values())
-        self._records: list[tuple[nn.Module, torch.Tensor, torch.Tensor, int]] = []
+        self._records: list[_Record] = []
         for layer in model.modules():
             if hasattr(layer, "inplace"):  # what a layer gave must stay what it was
                 setattr(layer, "inplace", False)  # noqa: B010  # for mypy an attribute of a module is one too
@@ -69,12 +82,12 @@ class BookkeepingStep:
         """Return the sum (P) over patients of their clipped mean gradients."""
         parts = list(by_number_of_images(batch))
         if len(parts) == 1:
-            total_P = torch.empty(self._size)
-            for place, piece in self._pieces(batch, clip_norm, class_weights):
+            pieces = self._clipped_pieces(batch, clip_norm, class_weights)
+            total_P = torch.empty(self._size)  # after the passes, which take much memory
+            for place, piece in pieces:
                 total_P[place].view(piece.shape).copy_(piece)
         else:
-            # numpy's zeros take no memory until they are written to, after the first passes.
-            total_P = torch.from_numpy(np.zeros(self._size))
+            total_P = torch.zeros(self._size, dtype=torch.float64)
             self.add_clipped_sum(batch, total_P, clip_norm=clip_norm, class_weights=class_weights)
         sum_P: NDArray[np.floating] = total_P.numpy()
         return sum_P
@@ -89,25 +102,27 @@ class BookkeepingStep:
     ) -> None:
         """Add the sum to `total_P`, on whatever device that is."""
         for same in by_number_of_images(batch):
-            for place, piece in self._pieces(same, clip_norm, class_weights):
+            for place, piece in self._clipped_pieces(same, clip_norm, class_weights):
                 total_P[place].view(piece.shape).add_(piece.to(total_P.device))
 
-    def _pieces(
+    def _clipped_pieces(
         self, batch: PatientBatch, clip_norm: float, weights: Sequence[float]
-    ) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Yield all pieces of the sum, each with its place; the patients have as many images."""
+    ) -> Iterator[Piece]:
+        """Return all pieces of the sum, each with its place; the patients have as many images."""
         if not batch.num_patients:
-            yield slice(0, self._size), torch.zeros(self._size)
-            return
+            return iter([(slice(0, self._size), torch.zeros(self._size))])
         gradients = self._gradients(batch, weights)
         squares = [one.squared_norms_S for layer in gradients.values() for one in layer]
         squared_S = torch.stack(squares).cpu().double().sum(0)  # one way from a GPU instead of many
         finite_S = squared_S.isfinite()
         if not finite_S.all():
-            yield from self._pieces(batch.only(finite_S), clip_norm, weights)
-            return
+            return self._clipped_pieces(batch.only(finite_S), clip_norm, weights)
         factors_S = (clip_norm * (1 - ROUNDING) / squared_S.sqrt()).clamp(max=1)
-        factors_S = factors_S.to(self.device, batch.images_NCHW.dtype)
+        return self._pieces(gradients, factors_S.to(self.device, batch.images_NCHW.dtype))
+
+    def _pieces(
+        self, gradients: dict[nn.Module, list[LayerGradients]], factors_S: torch.Tensor
+    ) -> Iterator[Piece]:
         for layer, place in self._places.items():
             start = place.start
             for part in gradients.pop(layer):  # its memory makes room for the sum
@@ -119,6 +134,17 @@ class BookkeepingStep:
     def _gradients(
         self, batch: PatientBatch, weights: Sequence[float]
     ) -> dict[nn.Module, list[LayerGradients]]:
+        records, at_outputs = self._passes(batch, weights)
+        gradients: dict[nn.Module, list[LayerGradients]] = {}
+        while records:  # the maps of a layer that is done make room
+            record = records.pop()
+            gradients[record.layer] = _gradients_of(record, at_outputs.pop(), batch.num_patients)
+        return gradients
+
+    def _passes(
+        self, batch: PatientBatch, weights: Sequence[float]
+    ) -> tuple[list[_Record], list[torch.Tensor]]:
+        """Return what passed through each layer, and the gradient at what it gave."""
         self._records.clear()
         # The pixels need a gradient so that the outputs have one; nobody asks for the pixels' own.
         images_NCHW = batch.images_NCHW.detach().to(self.device)
@@ -132,21 +158,22 @@ class BookkeepingStep:
             * batch.num_patients
             / len(logits_NK)
         )
-        layers, inputs, outputs, versions = zip(*self._records, strict=True)
-        if sorted(map(id, layers)) != sorted(map(id, self._places)):
+        records, self._records = self._records, []
+        if sorted(id(record.layer) for record in records) != sorted(map(id, self._places)):
             raise PrivacyError("the model can't be trained privately: a layer is used twice, or not at all")
-        self._records.clear()
-        if versions != tuple(output._version for output in outputs):
+        if any(record.version != record.output._version for record in records):
             raise PrivacyError("the model can't be trained privately: what a layer gave is changed in place")
-        at_outputs = torch.autograd.grad(losses_N.sum(), outputs)
-        return {
-            layer: [SideBySide(known_NP, batch.num_patients) for known_NP in parameter_gradients(output)]
-            or list(layer_gradients(layer, some, gradient, num_patients=batch.num_patients))
-            for layer, some, output, gradient in zip(layers, inputs, outputs, at_outputs, strict=True)
-        }
+        return records, list(torch.autograd.grad(losses_N.sum(), [record.output for record in records]))
 
     def _record(self, layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        self._records.append((layer, inputs[0].detach(), output, output._version))
+        self._records.append(_Record(layer, inputs[0].detach(), output, output._version))
+
+
+def _gradients_of(record: _Record, at_output: torch.Tensor, num_patients: int) -> list[LayerGradients]:
+    known = parameter_gradients(record.output)
+    if known:
+        return [SideBySide(gradients_NP, num_patients) for gradients_NP in known]
+    return list(layer_gradients(record.layer, record.inputs, at_output, num_patients=num_patients))
 
 
 def _places(model: nn.Module) -> dict[nn.Module, slice]:

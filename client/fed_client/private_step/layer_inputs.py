@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from fed_client.private_step.small_maps import is_small, taps_of, weight_sum
 
-
 # On smaller maps the sums take longer than what they spare.
 _FEWEST_OUTPUTS = 16
 
@@ -93,7 +92,7 @@ class ConvolutionInputs:
         ).reshape(len(self.inputs_NCHW), layer.groups, self.size.numel(), -1)
 
     def products(self, num_patients: int) -> torch.Tensor:
-        """Return sums of the pixels' products, each of which is made once, not for every tap of the kernel."""
+        """Return sums of the products of pixels, each made once, not once for every tap of the kernel."""
         pixels, outputs = self.inputs_NCHW.shape[2:], self.size
         if not _FEWEST_OUTPUTS <= outputs.numel() == pixels.numel():
             return _products(self.unfolded().flatten(1, 2), num_patients)

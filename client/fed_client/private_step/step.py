@@ -74,6 +74,6 @@ class PrivateStep(Protocol):
 
         One patient more or less changes it by at most `clip_norm`, whatever its pixels are; a patient whose
         gradient isn't finite adds nothing. The order is that of the flat vector (`fed_common.layout`). It is
-        float32 or float64, and what adds several up is float64.
+        float32 or float64, and what adds several up is float64. The caller may write to it.
         """
         ...

@@ -1,0 +1,38 @@
+"""Products of a convolution's unfolded inputs are those of torch's own unfolding, however they are made."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fed_client.private_step.layer_inputs import ConvolutionInputs
+
+# Kernel, stride, padding, dilation, map.
+LAYERS = [
+    (3, 1, 1, 1, (4, 4)),
+    (3, 1, 1, 1, (5, 8)),
+    (1, 1, 0, 1, (4, 4)),
+    ((3, 5), 1, (1, 2), 1, (6, 4)),
+    (3, 1, 2, 2, (6, 4)),
+    (3, 2, 1, 1, (8, 8)),
+    (3, 1, 1, 1, (2, 2)),
+]
+
+
+@pytest.mark.parametrize("images", [1, 3])
+@pytest.mark.parametrize(("kernel", "stride", "padding", "dilation", "size"), LAYERS)
+def test_products_of_inputs_are_those_of_unfolded_inputs(
+    kernel: int, stride: int, padding: int, dilation: int, size: tuple[int, int], images: int
+) -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(6, 8, kernel, stride=stride, padding=padding, dilation=dilation).double()
+    inputs_NCHW = torch.randn(2 * images, 6, *size, dtype=torch.float64)
+    inputs = ConvolutionInputs(layer=layer, inputs_NCHW=inputs_NCHW, size=layer(inputs_NCHW).shape[2:])
+
+    products_STT = inputs.products(2)
+
+    unfolded_NKT = functional.unfold(
+        inputs_NCHW, layer.kernel_size, stride=stride, padding=padding, dilation=dilation
+    )
+    unfolded_STK = unfolded_NKT.mT.reshape(2, -1, inputs.width)
+    torch.testing.assert_close(products_STT, unfolded_STK @ unfolded_STK.mT)
