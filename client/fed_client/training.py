@@ -63,7 +63,7 @@ def train_privately(  # noqa: PLR0913 (four of them are seams, for tests, the au
         TrainingStoppedError: `stop()` was true before a step.
         PrivacyError: the model has a layer whose gradients can't be told apart by patient.
     """
-    local = copy.deepcopy(trained_part(model)).train()
+    local = _copy_of(trained_part(model)).train()
     inputs = inputs_for(model, images, terms)
     step = make_step(local)
     images_of = _images_by_patient(images)
@@ -85,6 +85,17 @@ def train_privately(  # noqa: PLR0913 (four of them are seams, for tests, the au
             picked = _sample(images_of, terms.dp, randomness)
             descent.take(physical_batches(inputs, picked, numbers=descent.numbers_at_once))
         return descent.moved()
+
+
+def _copy_of(model: nn.Module) -> nn.Module:
+    """Return a copy whose kernels have channels last, in which a processor convolves fastest."""
+    copies: dict[int, nn.Parameter] = {}
+    for parameter in model.parameters():  # each is copied once, not once more into the other order
+        order = torch.channels_last if parameter.dim() == 4 else torch.contiguous_format
+        copies[id(parameter)] = nn.Parameter(
+            parameter.detach().clone(memory_format=order), requires_grad=parameter.requires_grad
+        )
+    return copy.deepcopy(model, copies)
 
 
 def clip_update(delta_P: NDArray[np.float64], norm: float) -> NDArray[np.float64]:
