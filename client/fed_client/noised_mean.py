@@ -2,10 +2,10 @@
 
 # Shape letters: P parameters of the flattened model, or a block of them.
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from fed_common.compiled import compiled
 from fed_common.randomness import grid_spacing
 
 
@@ -18,8 +18,7 @@ def noised_mean(
     return mean_P
 
 
-# Not cached on disk: numba would write pickles there.
-@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled(error_model="numpy")
 def _write(
     sum_P: NDArray[np.floating],
     drawn_P: NDArray[np.float64],

@@ -15,12 +15,12 @@ Layout: the scales as little-endian float32, then one signed byte for each value
 
 import math
 
-import numba
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
 from fed_common.array_bytes import array_bytes
+from fed_common.compiled import compiled
 from fed_common.errors import MalformedMessageError
 from fed_common.fixedpoint import MAX_ABS_VALUE, SCALE
 from fed_common.names import Bytes
@@ -33,8 +33,7 @@ _ZEROS = memoryview(bytes(2 * _CHUNK))
 # Half a step of the fixed point that is read from it: a block without a larger value is all zero.
 _NOTHING = 0.5 / SCALE
 
-# Not cached on disk: numba would write pickles there.
-_compiled = numba.njit(nogil=True, error_model="numpy")
+_compiled = compiled(error_model="numpy")
 
 
 def num_bytes(size: int) -> int:
@@ -97,7 +96,7 @@ def _num_blocks(size: int) -> int:
     return -(-size // BLOCK)
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
 def _write_codes(
     values_C: NDArray[np.float64],
     words_C: NDArray[np.uint16],
@@ -131,7 +130,7 @@ def _write_codes(
     return squares
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
 def _largest(bits_V: NDArray[np.uint64]) -> float:
     """Return the largest of float64 numbers without their signs, NaN if one is NaN.
 
@@ -144,7 +143,7 @@ def _largest(bits_V: NDArray[np.uint64]) -> float:
     return number
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
 def _sum_of_squares(codes_V: NDArray[np.int8]) -> int:
     """Return it of one block, for which 32 bits are enough."""
     total = np.int32(0)
@@ -154,7 +153,7 @@ def _sum_of_squares(codes_V: NDArray[np.int8]) -> int:
     return int(total)
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
 def _write_fixed(
     codes_P: NDArray[np.int8], scales_B: NDArray[np.float32], fixed_P: NDArray[np.int64]
 ) -> None:

@@ -5,10 +5,11 @@
 import math
 from collections.abc import Callable
 
-import numba
 import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
 from numpy.typing import NDArray
+
+from fed_common.compiled import compiled
 
 _LN2 = math.log(2)
 _SQRT2 = math.sqrt(2)
@@ -19,13 +20,12 @@ _TWO_52 = 2.0**52
 _TO_64 = np.uint64((64 << 52) - int(np.float64(math.sqrt(0.5)).view(np.uint64)) & (1 << 64) - 1)
 _SIXTY_FOUR = np.uint64(64 << 52)
 
-# Not cached on disk: numba would write pickles there.
-_compiled = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
+_compiled = compiled(fastmath={"contract"}, error_model="numpy")
 # Only a loop without calls is spread over the processor's lanes.
-_inlined = numba.njit(fastmath={"contract"}, error_model="numpy", forceinline=True)
+_inlined = compiled(fastmath={"contract"}, error_model="numpy", forceinline=True)
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
 def mixed_normals(
     radii_R: NDArray[np.uint64], angles_R: NDArray[np.uint64], factor: float, draws_N: NDArray[np.float64]
 ) -> None:
@@ -49,7 +49,7 @@ def mixed_normals(
         draws_N[3 * count + place] = one * one_cosine - other * other_cosine
 
 
-@_inlined  # type: ignore[untyped-decorator]
+@_inlined
 def _radii(first_word: int, second_word: int) -> tuple[float, float]:
     """Return sqrt(-2 log u) of two random words; they share a division, which is slow."""
     first_exponent, first = _split((_high_bits(first_word) + 1) * 2.0**-53)  # in (0, 1]: a finite logarithm
@@ -62,7 +62,7 @@ def _radii(first_word: int, second_word: int) -> tuple[float, float]:
     )
 
 
-@_inlined  # type: ignore[untyped-decorator]
+@_inlined
 def _direction(word: int) -> tuple[float, float]:
     """Return the sine and the cosine of a random angle, from those of its half, between -pi/2 and pi/2."""
     half = (_high_bits(word) - _TWO_52) * (math.pi * 2.0**-53)
@@ -71,7 +71,7 @@ def _direction(word: int) -> tuple[float, float]:
     return 2 * sine * cosine, 1 - 2 * sine * sine
 
 
-@_inlined  # type: ignore[untyped-decorator]
+@_inlined
 def _high_bits(word: int) -> float:
     """Return the upper 53 bits as a number."""
     high, low = word >> np.uint64(32), (word >> np.uint64(11)) & np.uint64(0x1FFFFF)
@@ -79,13 +79,13 @@ def _high_bits(word: int) -> float:
     return number
 
 
-@_inlined  # type: ignore[untyped-decorator]
-def _number(below_2_52: int) -> float:
+@_inlined
+def _number(below_2_52: np.uint64) -> float:
     number: float = np.uint64(below_2_52 | _TWO_52_BITS).view(np.float64) - _TWO_52
     return number
 
 
-@_inlined  # type: ignore[untyped-decorator]
+@_inlined
 def _split(value: float) -> tuple[float, float]:
     """Return the exponent of 2 and the rest, between sqrt(1/2) and sqrt(2), of a number from 2^-64 to 1."""
     bits = np.float64(value).view(np.uint64)
@@ -109,19 +109,19 @@ _B0, _B1, _B2, _B3, _B4, _B5, _B6, _B7 = _polynomial(lambda z_N: np.sin(z_N**0.5
 _C0, _C1, _C2, _C3, _C4, _C5, _C6, _C7, _C8 = _polynomial(lambda z_N: np.cos(z_N**0.5), 2.4675, 8)
 
 
-@_inlined  # type: ignore[untyped-decorator]
+@_inlined
 def _log_series(z: float) -> float:
     """Return 1 + z/3 + z^2/5 ...: log((1 + s) / (1 - s)) / 2s, for z = s^2 up to 0.0295."""
     return _A0 + z * (_A1 + z * (_A2 + z * (_A3 + z * (_A4 + z * (_A5 + z * _A6)))))
 
 
-@_inlined  # type: ignore[untyped-decorator]
+@_inlined
 def _sine_series(z: float) -> float:
     """Return 1 - z/3! + z^2/5! ...: sin(a) / a, for z = a^2 up to 2.4675."""
     return _B0 + z * (_B1 + z * (_B2 + z * (_B3 + z * (_B4 + z * (_B5 + z * (_B6 + z * _B7))))))
 
 
-@_inlined  # type: ignore[untyped-decorator]
+@_inlined
 def _cosine_series(z: float) -> float:
     """Return 1 - z/2! + z^2/4! ...: cos(a), for z = a^2 up to 2.4675."""
     return _C0 + z * (_C1 + z * (_C2 + z * (_C3 + z * (_C4 + z * (_C5 + z * (_C6 + z * (_C7 + z * _C8)))))))

@@ -5,23 +5,23 @@ Compiled code doesn't look where an array ends: each loop first holds the length
 
 # Shape letters: P parameters, R rows of them, N rows that count, B coordinates of a block.
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from fed_common.compiled import compiled
+
 _BLOCK = 4096
 
-# Not cached on disk: numba would write pickles there.
-_compiled = numba.njit(nogil=True, error_model="numpy")
+_compiled = compiled(error_model="numpy")
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
 def _refuse_other_length(expected: int, found: int) -> None:
     if expected != found:
         raise ValueError("vectors of different lengths can't be folded")
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
 def add_weighted(sum_P: NDArray[np.int64], values_P: NDArray[np.int64], weight: int) -> None:
     """Add `weight` times the values to the sum."""
     _refuse_other_length(sum_P.size, values_P.size)
@@ -29,7 +29,7 @@ def add_weighted(sum_P: NDArray[np.int64], values_P: NDArray[np.int64], weight: 
         sum_P[place] += weight * values_P[place]
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
 def write_floats(values_P: NDArray[np.int64], step: float, floats_P: NDArray[np.float32]) -> None:
     """Write what integers in multiples of `step` stand for."""
     _refuse_other_length(floats_P.size, values_P.size)
@@ -37,7 +37,7 @@ def write_floats(values_P: NDArray[np.int64], step: float, floats_P: NDArray[np.
         floats_P[place] = values_P[place] * step
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
 def write_weighted_sum(
     rows_RP: NDArray[np.float32],
     counted_N: NDArray[np.int64],

@@ -13,23 +13,23 @@ Rows of images come as runs of numbers (X), and memory from outside: numba compi
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from fed_common.compiled import compiled
 
 Floats = NDArray[np.float32]
 # For each pooled output which of its square won: 0 to 3, row by row, or nobody was above 0.
 Winners = NDArray[np.int32]
 NOBODY = 4
 
-# Fused multiply-add only: NaN and infinity must stay what they are. Not cached on disk: numba would write
-# pickles there.
-_compiled = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
+# Fused multiply-add only: NaN and infinity must stay what they are.
+_compiled = compiled(fastmath={"contract"}, error_model="numpy")
 # Where it is called, not also for itself: that is compiled in half the time.
-_inlined = numba.njit(inline="always")
+_inlined = compiled(inline="always")
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
 def convolve_and_pool(
     images_NHX: Floats,
     weights_TQO: Floats,
@@ -58,7 +58,7 @@ def convolve_and_pool(
                     winners_NRLO[image, row, column, output] = winner
 
 
-@_inlined  # type: ignore[untyped-decorator]
+@_inlined
 def _convolve_row(
     image_HX: Floats, row: int, channels: int, weights_TQO: Floats, bias_O: Floats, sums_WO: Floats
 ) -> None:
@@ -83,7 +83,7 @@ def _convolve_row(
                     right_O[output] += b0 * x + b1 * y + b2 * z
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
 def weight_gradients(  # noqa: PLR0913, PLR0917 (a compiled loop knows arrays and numbers only)
     images_NHX: Floats,
     channels: int,
@@ -119,7 +119,7 @@ def weight_gradients(  # noqa: PLR0913, PLR0917 (a compiled loop knows arrays an
             gradients_P[size + output] += total
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
 def image_gradients(
     pooled_gradients_NRLO: Floats, winners_NRLO: Winners, weights_OTQ: Floats, gradients_NHX: Floats
 ) -> None:
@@ -145,21 +145,15 @@ def image_gradients(
                             gradients_Q[q] += gradient * weights_Q[q]
 
 
-# In any order, so that several lanes can add.
-@numba.njit(nogil=True, fastmath={"contract", "reassoc"})  # type: ignore[untyped-decorator]
-def _squared_norm(gradient_P: Floats) -> float:
-    squared = 0.0
-    for place in range(gradient_P.size):
-        squared += np.float64(gradient_P[place]) * np.float64(gradient_P[place])
-    return squared
-
-
-@_compiled  # type: ignore[untyped-decorator]
+# Squares are added in any order, so that several lanes can add.
+@compiled(fastmath={"contract", "reassoc"}, error_model="numpy")
 def add_clipped(gradients_SP: Floats, clip_norm: float, total_P: NDArray[np.float64]) -> None:
     """Add each patient's gradient, clipped; one that isn't finite adds nothing."""
     for patient in range(gradients_SP.shape[0]):
         gradient_P = gradients_SP[patient]
-        squared = _squared_norm(gradient_P)
+        squared = 0.0
+        for place in range(gradient_P.size):
+            squared += np.float64(gradient_P[place]) * np.float64(gradient_P[place])
         if not squared < math.inf:
             continue
         factor = min(1.0, clip_norm / math.sqrt(squared)) if squared > 0 else 0.0

@@ -11,19 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+
+from fed_common.compiled import compiled
 
 Floats = NDArray[np.float32]
 
 # Fewer numbers aren't worth waking a thread for.
 _NUMBERS_PER_THREAD = 1 << 17
 
-# Not cached on disk: numba would write pickles there.
-_compiled = numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
+_compiled = compiled(fastmath={"contract"}, error_model="numpy")
 
 
 class GroupNorms:
@@ -110,7 +110,7 @@ def _positions(some_NCHW: torch.Tensor) -> Floats:
     return positions_NTC
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
 def _normalise(
     inputs_NTC: Floats,
     scale_C: Floats,
@@ -151,7 +151,7 @@ def _normalise(
                 outputs_TC[position, channel] = distance * factors_C[channel] + shift_C[channel]
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
 def _go_back(
     outputs_NTC: Floats,
     inputs_NTC: Floats,

@@ -4,9 +4,10 @@
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from fed_common.compiled import compiled
 
 # The photometric interpretations whose values are YCbCr after decoding, when the decoder leaves them.
 YCBCR = frozenset({"YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422"})
@@ -32,7 +33,7 @@ def to_rgb(image_HW3: NDArray[Any], photometric: str) -> NDArray[np.uint8]:
     return rgb_HW3
 
 
-@numba.njit(nogil=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _transform(
     ycbcr: NDArray[np.uint8], matrix: NDArray[np.float64], black: int, rgb: NDArray[np.uint8]
 ) -> None:

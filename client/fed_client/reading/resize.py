@@ -9,9 +9,10 @@ A 2048x2048 picture becomes 224x224 in half a millisecond: it is read once, in o
 from functools import lru_cache
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from fed_common.compiled import compiled
 
 
 def resized(source_HW: NDArray[Any], *, size: int) -> NDArray[np.float32]:
@@ -49,8 +50,7 @@ def _shares(length: int, target: int, channels: int) -> tuple[NDArray[np.int64],
     return columns_Tx, shares_Tx
 
 
-# Not cached on disk: numba would write pickles there.
-@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled(error_model="numpy")
 def _area_mean(
     source_HX: NDArray[Any], height: int, columns_Tx: NDArray[np.int64], shares_Tx: NDArray[np.float32]
 ) -> NDArray[np.float32]:
@@ -71,7 +71,7 @@ def _area_mean(
     return means_hx
 
 
-@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled(error_model="numpy")
 def _mean_of_rows(source_HX: NDArray[Any], top: float, bottom: float, mean_X: NDArray[np.float32]) -> None:
     """Fill `mean_X` with the mean of the rows from `top` to `bottom`."""
     X = mean_X.size

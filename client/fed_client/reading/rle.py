@@ -8,13 +8,13 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from fed_common.compiled import compiled
 from fed_common.errors import UnreadableImageError
 
 _HEADER_BYTES = 64
@@ -51,8 +51,7 @@ def unpack(frame: bytes | memoryview, *, num_pixels: int, samples: int, sample_b
     return values
 
 
-# Not cached on disk: numba would write pickles there.
-@numba.njit(nogil=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _unpack_sample(packed: NDArray[np.uint8], bounds: NDArray[np.int64], values: NDArray[Any]) -> bool:
     """Fill `values` from the segments between `bounds`; tell whether each of them held enough."""
     num_bytes = bounds.size - 1
@@ -104,7 +103,7 @@ def _copy_block(
     return types.void(target, types.intp, source, types.intp), generate
 
 
-@numba.njit(nogil=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _unpack_piece(
     packed: NDArray[np.uint8],
     position: int,

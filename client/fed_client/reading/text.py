@@ -11,13 +11,13 @@ read, except in pictures that are made with text on them.
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from fed_client.images import SourceImage, TextDetector, TextFinding
 from fed_client.reading.tesseract import find_tesseract, reads_words
+from fed_common.compiled import compiled
 
 # A jump of this share of the picture's grey levels, from one pixel to the next, is an edge of a stroke.
 EDGE = 0.25
@@ -104,8 +104,7 @@ def _grey_levels(grey_HW: NDArray[Any]) -> float:
     return float(white - black)
 
 
-# Not cached on disk: numba would write pickles there.
-@numba.njit(nogil=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _count_edges(grey_HW: NDArray[Any], jump: float, cell: int) -> NDArray[np.int32]:
     """Return how many horizontal jumps lie in each cell; cells that are cut off are left out.
 

@@ -7,17 +7,17 @@ times faster than sorting coordinate by coordinate, in memory that doesn't grow 
 # Shape letters: P parameters, R rows of them, N rows that count, L = N + 2 lines, B coordinates of a block,
 # K comparators.
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from fed_common.compiled import compiled
+
 _BLOCK = 512
 
-# Not cached on disk: numba would write pickles there.
-_compiled = numba.njit(nogil=True, error_model="numpy")
+_compiled = compiled(error_model="numpy")
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
 def write_middle_means(
     rows_RP: NDArray[np.float32],
     counted_N: NDArray[np.int64],
@@ -61,14 +61,14 @@ def write_middle_means(
             means_B[column] = sums_B[column] / (end - first)
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
 def _copy(from_B: NDArray[np.float32], to_B: NDArray[np.float32]) -> None:
     """Copy; numba's own assignment of slices takes twice as long."""
     for column in range(from_B.size):
         to_B[column] = from_B[column]
 
 
-@_compiled  # type: ignore[untyped-decorator]
+@_compiled
 def _compare(
     one_B: NDArray[np.float32],
     other_B: NDArray[np.float32],

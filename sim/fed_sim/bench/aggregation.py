@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numba
 import numpy as np
 from flwr.server.strategy.aggregate import aggregate, aggregate_median, aggregate_trimmed_avg
 from numpy.typing import NDArray
 
 from fed_common import fixedpoint, seeds
 from fed_common.audit_log.head import EMPTY_LOG
+from fed_common.compiled import compiled
 from fed_common.ledger_record import LedgerHead
 from fed_common.machine import settle_in
 from fed_common.messages import PrivacyStatement
@@ -132,7 +132,7 @@ def _batch(parameters: int, repeats: int) -> Row:
     )
 
 
-@numba.njit(nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@compiled(fastmath=True)
 def _read(rows_NP: NDArray[np.float32]) -> float:
     """Return the sum of everything: as fast as numbers can be read that are used for something."""
     total = np.float32(0)
