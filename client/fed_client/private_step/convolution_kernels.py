@@ -98,10 +98,8 @@ def weight_gradients(  # noqa: PLR0913, PLR0917 (a compiled loop knows arrays an
     run = 3 * channels
     size = outputs * 3 * run
     for image in range(num_images):
-        image_HX = images_NHX[image]
         gradients_P = gradients_SP[owner_N[image], start_P : start_P + size + outputs]
         for output in range(outputs):
-            of_output_P = gradients_P[output * 3 * run : (output + 1) * 3 * run]
             total = np.float32(0)
             for row in range(rows):
                 for column in range(columns):
@@ -112,8 +110,9 @@ def weight_gradients(  # noqa: PLR0913, PLR0917 (a compiled loop knows arrays an
                     total += gradient
                     start = (2 * column + winner % 2) * channels
                     for kernel_row in range(3):
-                        weights_Q = of_output_P[kernel_row * run : (kernel_row + 1) * run]
-                        image_Q = image_HX[2 * row + winner // 2 + kernel_row, start : start + run]
+                        first = (3 * output + kernel_row) * run
+                        weights_Q = gradients_P[first : first + run]
+                        image_Q = images_NHX[image, 2 * row + winner // 2 + kernel_row, start : start + run]
                         for q in range(run):
                             weights_Q[q] += gradient * image_Q[q]
             gradients_P[size + output] += total
