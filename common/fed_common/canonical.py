@@ -5,7 +5,7 @@ in another form or a NaN is refused, which leaves no room for two readings of on
 """
 
 import json
-from dataclasses import asdict
+from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,7 +22,19 @@ Fact = TypeVar("Fact", bound="DataclassInstance")
 
 def encode(fact: "DataclassInstance") -> bytes:
     """Return the dataclass as canonical JSON: sorted keys, no white space, ASCII, finite numbers."""
-    return json.dumps(asdict(fact), sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return json.dumps(fact, default=_fields, sort_keys=True, separators=(",", ":"), allow_nan=False).encode(
+        "ascii"
+    )
+
+
+def _fields(fact: "DataclassInstance") -> dict[str, object]:
+    """Return a dataclass as JSON knows it; `asdict` would copy all that is in it, which takes far longer."""
+    return {name: getattr(fact, name) for name in _names(type(fact))}
+
+
+@cache
+def _names(kind: type["DataclassInstance"]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def digest(fact: "DataclassInstance") -> Digest:
