@@ -183,6 +183,20 @@ def test_in_float64_a_deep_network_gives_what_differentiation_gives(
     np.testing.assert_allclose(sum_P, expected_P, atol=5e-5 * np.abs(expected_P).max())
 
 
+@pytest.mark.parametrize("name", ["seed CNN", "residual"])
+def test_the_order_of_a_models_memory_changes_nothing(
+    new_step: Callable[[nn.Module], PrivateStep], name: str
+) -> None:
+    model, batch = network(name), batch_of(SEVERAL, NETWORKS[name][1])
+    # As a round of training has it; Opacus' own gradients are wrong then.
+    other = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    sum_P = new_step(other).clipped_sum(batch, clip_norm=CLIP)
+
+    expected_P = by_vmap(model, batch, clip_norm=CLIP)
+    np.testing.assert_allclose(sum_P, expected_P, atol=5e-5 * np.abs(expected_P).max())
+
+
 @pytest.mark.parametrize("weights", [(), (100.0, 0.01, 1.0)])
 @pytest.mark.parametrize("several_labels", [False, True])
 def test_every_step_knows_every_objective(
