@@ -87,7 +87,8 @@ class BookkeepingStep:
             for place, piece in pieces:
                 total_P[place].view(piece.shape).copy_(piece)
         else:
-            total_P = torch.zeros(self._size, dtype=torch.float64)
+            # Most of numpy's zeros take no memory until they are written to, after the first passes.
+            total_P = torch.from_numpy(np.zeros(self._size))
             self.add_clipped_sum(batch, total_P, clip_norm=clip_norm, class_weights=class_weights)
         sum_P: NDArray[np.floating] = total_P.numpy()
         return sum_P
