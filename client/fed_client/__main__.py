@@ -1,5 +1,12 @@
-"""Lets `python -m fed_client` do what `fed-client` does."""
+"""`fed-client`, also as `python -m fed_client`."""
 
-from fed_client.cli import main
+from fed_common.loading import loaded
 
-main()
+
+def main() -> None:
+    """Run the command line."""
+    loaded("fed_client.cli:main")()
+
+
+if __name__ == "__main__":
+    main()

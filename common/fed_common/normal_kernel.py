@@ -20,12 +20,11 @@ _TWO_52 = 2.0**52
 _TO_64 = np.uint64((64 << 52) - int(np.float64(math.sqrt(0.5)).view(np.uint64)) & (1 << 64) - 1)
 _SIXTY_FOUR = np.uint64(64 << 52)
 
-_compiled = compiled(fastmath={"contract"}, error_model="numpy")
 # Only a loop without calls is spread over the processor's lanes.
 _inlined = compiled(fastmath={"contract"}, error_model="numpy", forceinline=True)
 
 
-@_compiled
+@compiled(ahead="void(u8[::1], u8[::1], f8, f8[::1])", fastmath={"contract"}, error_model="numpy")
 def mixed_normals(
     radii_R: NDArray[np.uint64], angles_R: NDArray[np.uint64], factor: float, draws_N: NDArray[np.float64]
 ) -> None:

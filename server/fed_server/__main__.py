@@ -1,5 +1,12 @@
-"""Lets `python -m fed_server` do what `fed-server` does."""
+"""`fed-server`, also as `python -m fed_server`."""
 
-from fed_server.cli import main
+from fed_common.loading import loaded
 
-main()
+
+def main() -> None:
+    """Run the command line."""
+    loaded("fed_server.cli:main")()
+
+
+if __name__ == "__main__":
+    main()

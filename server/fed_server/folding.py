@@ -23,7 +23,7 @@ def _refuse_other_length(expected: int, found: int) -> None:
         raise ValueError("vectors of different lengths can't be folded")
 
 
-@_compiled
+@compiled(ahead="void(i8[::1], i8[::1], i8)", error_model="numpy")
 def add_weighted(sum_P: NDArray[np.int64], values_P: NDArray[np.int64], weight: int) -> None:
     """Add `weight` times the values to the sum."""
     _refuse_other_length(sum_P.size, values_P.size)

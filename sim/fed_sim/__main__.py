@@ -1,5 +1,12 @@
-"""Lets `python -m fed_sim` do what `fed-sim` does."""
+"""`fed-sim`, also as `python -m fed_sim`."""
 
-from fed_sim.cli import main
+from fed_common.loading import loaded
 
-main()
+
+def main() -> None:
+    """Run the command line."""
+    loaded("fed_sim.cli:main")()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Gathers stored greys at random places as the model's input, in one pass over the memory."""
+"""Gathers stored greys at random places as the model's input."""
 
 # Shape letters: N images, B images of a batch, C channels, H rows, W columns, P pixels of an image.
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fed_common.compiled import compiled
+from fed_client.loops.gathering import gather
 from fed_common.greys import scale_and_shift
 from fed_common.plans import Normalisation
 
@@ -24,26 +24,6 @@ def gathered(
     # Here, for numba would take 0.2 s to compile it; of no image at all, -1 would have any length.
     pixels = math.prod(values_NCHW.shape[1:])
     values_NP, numbers_BP = values_NCHW.reshape(-1, pixels), numbers_BCHW.reshape(-1, pixels)
-    if not _gather(values_NP, index_B, numbers_BP, *scale_and_shift(normalisation)):
+    if not gather(values_NP, index_B, numbers_BP, *scale_and_shift(normalisation)):
         raise IndexError(f"images are numbered from 0 to {len(values_NCHW) - 1}")
     return numbers_BCHW
-
-
-# numpy needs three passes for the same: gather, convert and scale, shift.
-@compiled()
-def _gather(
-    values_NP: NDArray[np.int16],
-    index_B: NDArray[np.int64],
-    numbers_BP: NDArray[np.float32],
-    scale: np.float32,
-    shift: np.float32,
-) -> bool:
-    """Tell whether every index has an image; only then `numbers_BP` is filled."""
-    for index in index_B:
-        if not 0 <= index < len(values_NP):
-            return False
-    for place in range(len(index_B)):
-        stored_P, numbers_P = values_NP[index_B[place]], numbers_BP[place]
-        for pixel in range(stored_P.size):
-            numbers_P[pixel] = np.float32(stored_P[pixel]) * scale + shift
-    return True

@@ -1,7 +1,7 @@
 """The fastest way, for small networks: blocks of 3x3 convolution, ReLU and 2x2 pooling, then a linear layer.
 
-The blocks are compiled loops (`convolution_kernels`); the linear layer and the loss are torch's. Patients are
-dealt out to as many threads as torch may use.
+The blocks are compiled loops (`fed_client.loops.convolution`); the linear layer and the loss are torch's.
+Patients are dealt out to as many threads as torch may use.
 """
 
 # Shape letters: N images, C channels, H rows, W columns, K classes, O outputs, Q = 3 C inputs of a kernel
@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fed_client.private_step import convolution_kernels as kernels
-from fed_client.private_step.convolution_kernels import Floats, Winners
+from fed_client.loops import convolution
+from fed_client.loops.convolution import Floats, Winners
 from fed_client.private_step.step import PatientBatch, UnsupportedLayerError
 from fed_common.errors import ConfigError
 from fed_common.objective import image_losses
@@ -82,7 +82,7 @@ class CompiledStep:
             gradients_SP.numpy(),
         )
         total_P = np.zeros(gradients_SP.shape[1])
-        kernels.add_clipped(gradients_SP.numpy(), clip_norm, total_P)
+        convolution.add_clipped(gradients_SP.numpy(), clip_norm, total_P)
         return self._in_models_order(total_P, features_NRLO.shape[1:])
 
     def _pool(self, batch: PatientBatch) -> list[_Pooled]:
@@ -101,7 +101,7 @@ class CompiledStep:
             )
             weight, bias_O = layer.parameters()
             weights_TQO = weight.permute(2, 3, 1, 0).reshape(3, -1, layer.out_channels)
-            kernels.convolve_and_pool(
+            convolution.convolve_and_pool(
                 _rows(images_NHWC),
                 weights_TQO.contiguous().numpy(),
                 bias_O.numpy(),
@@ -120,7 +120,7 @@ class CompiledStep:
         end = gradients_SP.shape[1] - self._linear.weight.numel() - self._linear.bias.numel()
         for layer, block in zip(reversed(self._convolutions), reversed(pooled), strict=True):
             end -= layer.weight.numel() + layer.out_channels
-            kernels.weight_gradients(
+            convolution.weight_gradients(
                 _rows(block.images_NHWC),
                 layer.in_channels,
                 owner_N,
@@ -132,7 +132,7 @@ class CompiledStep:
             if end:
                 weights_OTQ = layer.weight.permute(0, 2, 3, 1).reshape(layer.out_channels, 3, -1)
                 next_NHWC = np.zeros_like(block.images_NHWC)
-                kernels.image_gradients(
+                convolution.image_gradients(
                     errors_NRLO, block.winners_NRLO, weights_OTQ.contiguous().numpy(), _rows(next_NHWC)
                 )
                 errors_NRLO = next_NHWC

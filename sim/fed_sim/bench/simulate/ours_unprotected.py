@@ -1,6 +1,7 @@
 """Ours without privacy."""
 
-from fed_sim.bench.simulate.ours import run
+from fed_common.loading import loaded
+from fed_sim.engine.loops import UNPROTECTED
 
 if __name__ == "__main__":
-    run(private=False)
+    loaded("fed_sim.bench.simulate.ours:run", loops=UNPROTECTED)(private=False)

@@ -44,13 +44,11 @@ def cpu_time_s(root: int) -> float:
 
 def _family(root: int) -> list[int]:
     """Return the process and all its descendants."""
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
     family = [root]
     for member in family:  # which grows
-        family.extend(process for process, parent in parents.items() if parent == member)
+        for children in Path(f"/proc/{member}/task").glob("*/children"):
+            with suppress(OSError):  # it has ended
+                family.extend(map(int, children.read_text().split()))
     return family
 
 

@@ -12,6 +12,7 @@ Rows of images come as runs of numbers (X), and memory from outside: numba compi
 # L columns.
 
 import math
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +25,12 @@ Winners = NDArray[np.int32]
 NOBODY = 4
 
 # Fused multiply-add only: NaN and infinity must stay what they are.
-_compiled = compiled(fastmath={"contract"}, error_model="numpy")
+_compiled = partial(compiled, fastmath={"contract"}, error_model="numpy")
 # Where it is called, not also for itself: that is compiled in half the time.
 _inlined = compiled(inline="always")
 
 
-@_compiled
+@_compiled(ahead="void(f4[:,:,::1], f4[:,:,::1], f4[::1], f4[:,:,::1], f4[:,:,:,::1], i4[:,:,:,::1])")
 def convolve_and_pool(
     images_NHX: Floats,
     weights_TQO: Floats,
@@ -83,7 +84,7 @@ def _convolve_row(
                     right_O[output] += b0 * x + b1 * y + b2 * z
 
 
-@_compiled
+@_compiled(ahead="void(f4[:,:,::1], i8, i8[::1], f4[:,:,:,::1], i4[:,:,:,::1], f4[:,::1], i8)")
 def weight_gradients(  # noqa: PLR0913, PLR0917 (a compiled loop knows arrays and numbers only)
     images_NHX: Floats,
     channels: int,
@@ -118,7 +119,7 @@ def weight_gradients(  # noqa: PLR0913, PLR0917 (a compiled loop knows arrays an
             gradients_P[size + output] += total
 
 
-@_compiled
+@_compiled(ahead="void(f4[:,:,:,::1], i4[:,:,:,::1], f4[:,:,::1], f4[:,:,::1])")
 def image_gradients(
     pooled_gradients_NRLO: Floats, winners_NRLO: Winners, weights_OTQ: Floats, gradients_NHX: Floats
 ) -> None:
@@ -145,7 +146,7 @@ def image_gradients(
 
 
 # Squares are added in any order, so that several lanes can add.
-@compiled(fastmath={"contract", "reassoc"}, error_model="numpy")
+@compiled(ahead="void(f4[:,::1], f8, f8[::1])", fastmath={"contract", "reassoc"}, error_model="numpy")
 def add_clipped(gradients_SP: Floats, clip_norm: float, total_P: NDArray[np.float64]) -> None:
     """Add each patient's gradient, clipped; one that isn't finite adds nothing."""
     for patient in range(gradients_SP.shape[0]):
