@@ -17,7 +17,7 @@ from fed_client.algorithms.correction import Correction
 from fed_client.device_descent import DeviceDescent, stays_on_device
 from fed_client.noised_mean import noised_mean
 from fed_client.private_step import PatientBatch, PrivateStep
-from fed_common.layout import flatten, load_flat
+from fed_common.layout import finite_floats, flatten, load_flat
 from fed_common.plans import TrainTerms
 from fed_common.randomness import Randomness
 
@@ -28,7 +28,7 @@ Mapping = Callable[[Callable[[slice], None], Iterable[slice]], Iterator[None]]
 
 
 class Descent(Protocol):
-    """One round's way down, in private steps; the model follows."""
+    """One round's way down, in private steps; the model follows with the next of them, if not before."""
 
     @property
     def numbers_at_once(self) -> int:
@@ -89,9 +89,14 @@ class HostDescent:
         self._start_P = flatten(model)
         self._moved_P = np.zeros(self._start_P.size)  # `zeros_like` would write to its memory
         self._velocity_P = np.zeros(self._start_P.size if terms.momentum else 0)
+        # What the model hasn't got yet. After its last step nobody asks the model.
+        self._next_P: NDArray[np.floating] | None = None
 
     def take(self, batches: Iterator[PatientBatch]) -> None:
         """Take a step with those who were drawn: nothing of their sum is kept."""
+        if self._next_P is not None:
+            load_flat(self._model, self._next_P)
+            self._next_P = None  # its memory makes room
         sums = (
             self._step.clipped_sum(
                 batch, clip_norm=self._terms.dp.clip_norm, class_weights=self._terms.class_weights
@@ -106,7 +111,7 @@ class HostDescent:
             maxlen=0,  # waits for all, and keeps nothing
         )
         self._steps_taken += 1
-        load_flat(self._model, narrow_P)
+        self._next_P = narrow_P
 
     def moved(self) -> NDArray[np.float64]:
         """Return how far the flat parameters are from where they began, as memory of the caller's."""
@@ -124,8 +129,7 @@ class HostDescent:
             self._velocity_P[block] = change_P
         change_P *= self._terms.learning_rate
         self._moved_P[block] -= change_P
-        with np.errstate(over="ignore"):  # `load_flat` names what is too large for float32
-            narrow_P[block] = self._start_P[block] + self._moved_P[block]
+        narrow_P[block] = finite_floats(self._start_P[block] + self._moved_P[block])
 
 
 def _added(parts: Iterator[NDArray[np.floating]], *, size: int) -> NDArray[np.floating]:

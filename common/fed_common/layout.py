@@ -83,12 +83,21 @@ def from_tensors(tensors: dict[str, NDArray[np.float32]], layout: Layout) -> NDA
     return _checked(np.concatenate([tensors[name].ravel() for name, _ in layout]), layout)
 
 
-def _checked(vector_P: NDArray[np.floating], layout: Layout) -> NDArray[np.float32]:
-    expected = (num_parameters(layout),)
-    if vector_P.shape != expected:
-        raise MalformedMessageError(f"parameters must have shape {expected}, got {vector_P.shape}")
+def finite_floats(vector_P: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the vector, or a part of it, as float32; it is the same memory if it is already.
+
+    Raises:
+        MalformedMessageError: an entry is no finite float32.
+    """
     with np.errstate(over="ignore"):  # a float64 too large for float32 is named below
         narrow_P = vector_P.astype(np.float32, copy=False)
     if not np.isfinite(narrow_P).all():
         raise MalformedMessageError("parameters must be finite float32 numbers")
     return narrow_P
+
+
+def _checked(vector_P: NDArray[np.floating], layout: Layout) -> NDArray[np.float32]:
+    expected = (num_parameters(layout),)
+    if vector_P.shape != expected:
+        raise MalformedMessageError(f"parameters must have shape {expected}, got {vector_P.shape}")
+    return finite_floats(vector_P)
