@@ -1,12 +1,5 @@
-"""`fed-client`, also as `python -m fed_client`."""
+"""Lets `python -m fed_client` do what `fed-client` does."""
 
-from fed_common.loading import loaded
+from fed_client.cli import main
 
-
-def main() -> None:
-    """Run the command line."""
-    loaded("fed_client.cli:main")()
-
-
-if __name__ == "__main__":
-    main()
+main()

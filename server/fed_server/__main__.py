@@ -1,12 +1,5 @@
-"""`fed-server`, also as `python -m fed_server`."""
+"""Lets `python -m fed_server` do what `fed-server` does."""
 
-from fed_common.loading import loaded
+from fed_server.cli import main
 
-
-def main() -> None:
-    """Run the command line."""
-    loaded("fed_server.cli:main")()
-
-
-if __name__ == "__main__":
-    main()
+main()

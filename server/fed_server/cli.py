@@ -1,129 +1,96 @@
-"""`fed-server`: the coordinator's commands."""
+"""`fed-server`: the coordinator's rounds, its sites, and the models that it lets go."""
 
-import logging
-import signal
-from pathlib import Path
-from typing import Annotated, NoReturn
-
-import typer
-
-from fed_common.errors import ConfigError, FedError
-from fed_common.files import exclusive
+from fed_common.command_line import Command, command_line
 from fed_common.logs import log_to_stderr, run_command
-from fed_common.machine import settle_in
-from fed_common.names import site_name
-from fed_common.templates import list_or_write
-from fed_server.artefacts.command import register_commands as register_model_commands
-from fed_server.audit_commands import app as audit_log
-from fed_server.authority.commands import app as authority
-from fed_server.config import FederationConfig, load_federation_config
-from fed_server.console import ConsoleObserver, JsonObserver
-from fed_server.dev_certificates import write_dev_certificates
-from fed_server.flower_link import FlowerExchange
-from fed_server.registry.commands import register_commands
-from fed_server.run_folder import RunFolder
-from fed_server.running import current_run, go_on
-from fed_server.status_command import status
-from fed_server.withdrawal.command import register_commands as register_withdrawal_commands
 
-logger = logging.getLogger(__name__)
+_SITES = "fed_server.registry.commands"
+_MODELS = "fed_server.artefacts.command"
+_WITHDRAWAL = "fed_server.withdrawal.command"
 
-app = typer.Typer(
-    name="fed-server",
-    help="The coordinator: asks the hospitals round by round and publishes the signed model.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+app = command_line(
+    "fed-server",
+    "The coordinator: asks the hospitals round by round and publishes the signed model.",
+    {
+        "start": Command(
+            "fed_server.commands:start",
+            "Run all rounds, or go on with the run that was interrupted; ends with a signed model and a "
+            "report.",
+        ),
+        "status": Command(
+            "fed_server.status_command:status",
+            "Show where a run stands, and of each site: accepted, tightened or refused, and what it has "
+            "spent.",
+        ),
+        "invite": Command(
+            f"{_SITES}:invite",
+            "Print the line with which a hospital enrolls, once; send it by a way that both sides trust.",
+        ),
+        "approve": Command(
+            f"{_SITES}:approve",
+            "Certify the site whose six words the hospital reads over the phone; a renewal has been read "
+            "before.",
+        ),
+        "revoke": Command(
+            f"{_SITES}:revoke",
+            "Shut a site out: its next request is refused, and its open connections are cut within seconds.",
+        ),
+        "sites": Command(
+            f"{_SITES}:sites", "Show who is invited, waits for approval, is enrolled or revoked."
+        ),
+        "desk": Command(
+            f"{_SITES}:desk",
+            "Take in invited sites and renewals without a run, until Ctrl-C; `start` has the desk open, too.",
+        ),
+        "publish": Command(
+            f"{_MODELS}:publish",
+            "Let a finished model go, signed with the passed audit of the code that made it.",
+        ),
+        "cosign": Command(
+            f"{_MODELS}:cosign",
+            "Ask those sites again that have not co-signed a finished run's model yet.",
+        ),
+        "trust": Command(
+            f"{_MODELS}:trust",
+            "Write the root of trust, the keys of coordinator and sites, and print the digits to compare it "
+            "by.",
+        ),
+        "verify": Command(
+            f"{_MODELS}:verify",
+            "Check that a model is the one that was signed, and print what is vouched for.",
+        ),
+        "verify-run": Command(
+            f"{_MODELS}:verify_run",
+            "Make every digest of a run again, from its journal and checkpoints, and check all signatures.",
+        ),
+        "withdraw": Command(
+            f"{_WITHDRAWAL}:withdraw",
+            "Let a site leave: it is asked nothing from now on, and the models that it is part of are named.",
+        ),
+        "check-withdrawal": Command(
+            f"{_WITHDRAWAL}:check_withdrawal",
+            "Check a certificate of withdrawal, and print what it certifies.",
+        ),
+        "dev-certificates": Command(
+            "fed_server.commands:dev_certificates",
+            "Make throw-away certificates and keys for development on one machine. Not for real hospitals.",
+        ),
+        "task": Command(
+            "fed_common.templates.command:task",
+            "List the tasks that come with the program, or write one as a task.toml to start from.",
+        ),
+        "audit": Command(
+            "fed_server.audit_commands:app",
+            "Check the audit log, show it, prove what is in it, and hand it to auditors.",
+        ),
+        "ca": Command(
+            "fed_server.authority.commands:app",
+            "Found the certificate authority, show it, renew the server's certificate.",
+        ),
+    },
 )
-
-
-class StoppedError(FedError):
-    """The operator stopped the coordinator; the next `start` goes on where it was."""
-
-    exit_code = 0
-
-
-@app.command()
-def start(
-    config: Annotated[Path, typer.Option(help="The federation's configuration.")] = Path("federation.toml"),
-    json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines, for machines.")] = False,
-    new_run: Annotated[
-        bool, typer.Option("--new-run", help="Begin another run instead of going on with the last.")
-    ] = False,
-    start_from: Annotated[
-        Path | None, typer.Option("--from", help="With --new-run: a checkpoint's folder to begin with.")
-    ] = None,
-) -> None:
-    """Run all rounds, or go on with the run that was interrupted; ends with a signed model and a report.
-
-    SIGTERM and Ctrl-C stop it at once; nothing that was published is lost.
-    """
-    if start_from is not None and not new_run:
-        raise ConfigError("--from goes with --new-run: a run that has begun has its parameters")
-    signal.signal(signal.SIGTERM, _stop)
-    settle_in()
-    settings = load_federation_config(config)
-    with exclusive(settings.runs, owner="fed-server"):
-        folder = current_run(settings, new_run=new_run, start=start_from)
-        _run(settings, folder, json=json)
-
-
-app.command()(status)
-app.add_typer(audit_log)
-app.add_typer(authority)
-register_commands(app)
-register_model_commands(app)
-register_withdrawal_commands(app)
-
-
-@app.command()
-def dev_certificates(
-    out: Annotated[Path, typer.Option(help="A folder that doesn't exist yet.")],
-    site: Annotated[
-        list[str],
-        typer.Option(help="Make this site's keys too; real sites make their own."),
-    ] = [],  # noqa: B006
-    host: Annotated[list[str], typer.Option(help="How sites reach the server; may be repeated.")] = [  # noqa: B006
-        "127.0.0.1",
-        "localhost",
-    ],
-) -> None:
-    """Make throw-away certificates and keys for development on one machine. Not for real hospitals."""
-    write_dev_certificates(out, sites=[site_name(name) for name in site], hosts=host)
-    typer.echo(f"{out}: certificate and keys of the server, keys of {len(site)} sites; valid for 90 days")
-
-
-@app.command()
-def task(
-    name: Annotated[str | None, typer.Argument(help="Which; without it, all are listed.")] = None,
-    out: Annotated[Path, typer.Option(help="A new file for the task.")] = Path("task.toml"),
-) -> None:
-    """List the tasks that come with the program, or write one as a task.toml to start from."""
-    typer.echo(list_or_write(name, out))
 
 
 def main() -> None:
     """Run the command line."""
     log_to_stderr()
     run_command("fed-server", app)
-
-
-def _run(config: FederationConfig, folder: RunFolder, *, json: bool) -> None:
-    for site in config.settings.cohort:
-        if site.name not in config.site_keys:
-            logger.warning("%s is not enrolled yet; `fed-server invite %s`", site.name, site.name)
-    if folder.finished:
-        typer.echo(f"{folder.run} is finished: {folder.report}; --new-run begins another")
-        return
-    with (
-        JsonObserver() if json else ConsoleObserver(past=folder.journal.read()) as observer,
-        FlowerExchange.open(config.door) as exchange,
-    ):
-        go_on(config, folder, exchange=exchange, observer=observer)
-    if not json:
-        typer.echo(f"report: {folder.report}")
-
-
-def _stop(_number: int, _frame: object) -> NoReturn:
-    # Raised wherever the main thread is: every file is written whole or not at all.
-    raise StoppedError("stopped; `fed-server start` goes on where it was")

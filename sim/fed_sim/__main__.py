@@ -1,12 +1,5 @@
-"""`fed-sim`, also as `python -m fed_sim`."""
+"""Lets `python -m fed_sim` do what `fed-sim` does."""
 
-from fed_common.loading import loaded
+from fed_sim.cli import main
 
-
-def main() -> None:
-    """Run the command line."""
-    loaded("fed_sim.cli:main")()
-
-
-if __name__ == "__main__":
-    main()
+main()

@@ -1,285 +1,84 @@
 """`fed-sim`: hospitals made of phantoms or public images, references, whole federations on one machine."""
 
-import shlex
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from fed_client.dataset.public import load_public_test
-from fed_common.config import checked
+from fed_common.command_line import Command, command_line
 from fed_common.logs import log_to_stderr, run_command
-from fed_common.reference import References, save_references
-from fed_common.task import load_task
-from fed_common.test_set import save_test_set
-from fed_server.console import ConsoleObserver, JsonObserver
-from fed_sim import demo as demos
-from fed_sim.audit.command import audit
-from fed_sim.baseline import BaselineTerms, draw_curves
-from fed_sim.bench.commands import app as bench
-from fed_sim.consortium import REFERENCES_FILE, TEST_SET_FILE, Consortium, found_consortium
-from fed_sim.data_table import DataTable
-from fed_sim.engine.command import virtual
-from fed_sim.example_table import write_example
-from fed_sim.experiments.command import compare, report, sweep
-from fed_sim.hospitals import FederationSummary
-from fed_sim.making import make_hospitals
-from fed_sim.partition import Spread
-from fed_sim.partition.picture import save_partition
-from fed_sim.partition.table import Kind, partition_of
-from fed_sim.phantoms import write_phantoms
-from fed_sim.planning.command import forecast, plan
-from fed_sim.references import train_references
-from fed_sim.scenario import Scenario, named_scenario
-from fed_sim.simulation import simulate
+from fed_sim.engine import loops
 
-app = typer.Typer(
-    name="fed-sim",
-    help="Rehearse a federation on one machine, with the code that hospitals and coordinator run.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+_EXPERIMENTS = "fed_sim.experiments.command"
+
+app = command_line(
+    "fed-sim",
+    "Rehearse a federation on one machine, with the code that hospitals and coordinator run.",
+    {
+        "plan": Command(
+            "fed_sim.planning.command:plan",
+            "Show what a run would cost, against whom it protects, and what it leaves of each site's budget.",
+        ),
+        "forecast": Command(
+            "fed_sim.planning.command:forecast",
+            "Show the AUC to expect by epsilon and rounds, from whole simulated runs on public images.",
+        ),
+        "audit": Command(
+            "fed_sim.audit.command:audit",
+            "Attack a site of the installed code by planted images; judge clipping, sampling, noise and "
+            "epsilon.",
+        ),
+        "virtual": Command(
+            "fed_sim.engine.command:virtual",
+            "Run thousands of virtual sites with drawn images; called again, it goes on where it was killed.",
+            loops=loops.UNPROTECTED,
+        ),
+        "compare": Command(
+            f"{_EXPERIMENTS}:compare",
+            "Train alone, together by each method, and pooled, at each budget; ends with a report.",
+        ),
+        "sweep": Command(
+            f"{_EXPERIMENTS}:sweep",
+            "Train together with every combination of some settings, beside alone and pooled; ends with a "
+            "report.",
+        ),
+        "report": Command(
+            f"{_EXPERIMENTS}:report",
+            "Write the report of a comparison or sweep anew, of what was trained so far.",
+        ),
+        "phantoms": Command(
+            "fed_sim.commands:phantoms",
+            "Write hospitals of drawn chests, some with a lesion, as folders of DICOM files with labels.",
+        ),
+        "import": Command(
+            "fed_sim.commands:import_images",
+            "Turn a public image collection into hospitals of DICOM files; no patient is in two of them.",
+        ),
+        "example": Command(
+            "fed_sim.commands:example_table",
+            "Write a table to try `import --columns` with: scikit-learn's breast-cancer set.",
+        ),
+        "test-set": Command(
+            "fed_sim.commands:test_set",
+            "Turn public DICOM images into the coordinator's test set; it opens no DICOM file itself.",
+        ),
+        "baseline": Command(
+            "fed_sim.commands:baseline",
+            "Train the unprotected references: all images pooled on one machine, and each hospital alone.",
+        ),
+        "run": Command(
+            "fed_sim.commands:run",
+            "Run a whole federation in one process; called again, it goes on where it was interrupted.",
+        ),
+        "demo": Command(
+            "fed_sim.commands:demo",
+            "Run the main job: a coordinator and hospital daemons, separate processes, TLS, private "
+            "training.",
+        ),
+        "bench": Command(
+            "fed_sim.bench.commands:app",
+            "Measure speed on this machine, as ratios within one run; or what privacy costs in accuracy.",
+        ),
+    },
 )
-
-app.add_typer(bench, name="bench")
-app.command()(plan)
-app.command()(forecast)
-app.command()(audit)
-app.command()(virtual)
-app.command()(compare)
-app.command()(sweep)
-app.command()(report)
-
-OutOption = Annotated[Path, typer.Option(help="A new folder for what is made.")]
-SitesOption = Annotated[int, typer.Option(help="How many hospitals.", min=1)]
-SeedOption = Annotated[int, typer.Option(help="Equal seeds make equal hospitals; it never touches privacy.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print events as JSON lines, for machines.")]
-HospitalsOption = Annotated[
-    Path, typer.Option(help="A folder made by `fed-sim phantoms` or `fed-sim import`.")
-]
-
-
-class OptimizerKind(StrEnum):
-    """How the unprotected references are trained."""
-
-    ADAM = "adam"
-    SGD = "sgd"
-
-
-@app.command()
-def phantoms(
-    out: OutOption,
-    sites: SitesOption = 3,
-    seed: SeedOption = 1,
-    patients: Annotated[
-        list[int] | None, typer.Option(help="A hospital's number of patients; repeat it for each.")
-    ] = None,
-    test_patients: Annotated[int, typer.Option(help="Patients of the public test set.", min=1)] = 600,
-) -> None:
-    """Write hospitals of drawn chests, some with a lesion, as folders of DICOM files with labels."""
-    summary = write_phantoms(
-        out, sites=sites, seed=seed, patients=patients or (), test_patients=test_patients
-    )
-    _tell(out, summary)
-
-
-@app.command(name="import")
-def import_images(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            help="A MedMNIST .npz; with --index, an .npz with `images` or a folder; with --columns, a table."
-        ),
-    ],
-    out: OutOption,
-    index: Annotated[
-        Path | None,
-        typer.Option(help="The CSV file whose row k describes image k; with a folder, it names files."),
-    ] = None,
-    columns: Annotated[
-        Path | None, typer.Option(help="With a table: which columns are learnt from, and their constants.")
-    ] = None,
-    label: Annotated[str, typer.Option(help="The index's label column.")] = "label",
-    patient: Annotated[str, typer.Option(help="The index's patient column.")] = "patient",
-    sites: SitesOption = 3,
-    partition: Annotated[
-        Kind, typer.Option(help="What makes hospitals differ: nothing, the source's own sites, or a skew.")
-    ] = "patient",
-    skew: Annotated[
-        float | None,
-        typer.Option(
-            help="label: Dirichlet alpha (usually 0.5); size: largest/smallest (4); missing-classes: how "
-            "many classes a hospital sees (1); scanner: how far the last is (1); concept: the share of "
-            "positives that the last calls negative (0.5)."
-        ),
-    ] = None,
-    site: Annotated[
-        str, typer.Option(help="With --partition natural: the index's column of sites.")
-    ] = "site",
-    classes: Annotated[
-        list[str] | None,
-        typer.Option("--class", help="With a folder: deal out these classes only; the second is positive."),
-    ] = None,
-    colour: Annotated[bool, typer.Option("--colour", help="With a folder: learn from colours.")] = False,
-    test_fraction: Annotated[float, typer.Option(help="With --index: patients held out for testing.")] = 0.2,
-    test_split: Annotated[
-        str, typer.Option(help="With --index: the rows of this split are the test; what looks like one goes.")
-    ] = "",
-    seed: SeedOption = 1,
-) -> None:
-    """Turn a public image collection into hospitals of DICOM files; no patient is in two of them."""
-    options = {
-        "source": source,
-        "index": index,
-        "columns": columns,
-        "label": label,
-        "patient": patient,
-        "classes": classes or (),
-        "colour": colour,
-        "test_fraction": test_fraction,
-        "test_split": test_split,
-    }
-    data = checked(options, DataTable, source="fed-sim import")
-    spread = Spread(sites=sites, partition=partition_of(partition, skew=skew, column=site), seed=seed)
-    summary = make_hospitals(data, out, collections=Path(), spread=spread)
-    _tell(out, summary)
-
-
-@app.command(name="example")
-def example_table(out: OutOption) -> None:
-    """Write a table to try `import --columns` with: scikit-learn's breast-cancer set."""
-    table, columns = write_example(out)
-    typer.echo(f"{table}\n{columns}")
-
-
-@app.command(name="test-set")
-def test_set(
-    folder: Annotated[Path, typer.Argument(help="Public images in images/, their labels in labels.csv.")],
-    task: Annotated[Path, typer.Option(help="The consortium's task file.")] = Path("task.toml"),
-    out: Annotated[Path, typer.Option(help="For the coordinator's `test_set`.")] = Path(TEST_SET_FILE),
-) -> None:
-    """Turn public DICOM images into the coordinator's test set; it opens no DICOM file itself."""
-    learnt = load_task(task)
-    images = load_public_test(folder, learnt)
-    save_test_set(out, images, learnt)
-    typer.echo(f"{out}: {len(images.labels_N)} images of {images.num_patients} patients")
-
-
-@app.command()
-def baseline(
-    hospitals: HospitalsOption,
-    out: Annotated[Path, typer.Option(help="A folder for the picture and the figures.")] = Path("baseline"),
-    epochs: Annotated[int, typer.Option(min=1)] = 10,
-    batch_size: Annotated[int, typer.Option(min=1)] = 32,
-    optimizer: OptimizerKind = OptimizerKind.ADAM,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam or SGD.")] = 1e-3,
-    local: Annotated[bool, typer.Option(help="Also train each hospital alone.")] = True,
-    seed: SeedOption = 0,
-) -> None:
-    """Train the unprotected references: all images pooled on one machine, and each hospital alone."""
-    terms = BaselineTerms(
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=optimizer.value,
-        learning_rate=learning_rate,
-        seed=seed,
-    )
-    found = train_references(hospitals, terms=terms, local=local)
-    out.mkdir(parents=True, exist_ok=True)
-    draw_curves(found.pooled, out / "baseline.png")
-    save_references(out / REFERENCES_FILE, found.references)
-    _tell_references(found.references)
-    typer.echo(f"curves: {out / 'baseline.png'}; figures: {out / REFERENCES_FILE}")
-
-
-@app.command()
-def run(
-    scenario: Annotated[Path, typer.Argument(help="scenario.toml, or the name of one in the gallery.")],
-    hospitals: HospitalsOption,
-    out: OutOption = Path("simulation"),
-    json: JsonOption = False,
-) -> None:
-    """Run a whole federation in one process; called again, it goes on where it was interrupted."""
-    terms = named_scenario(scenario)
-    consortium = Consortium.at(out) if out.exists() else _found(out, hospitals, terms)
-    with JsonObserver() if json else ConsoleObserver() as observer:
-        folder, _ = simulate(consortium, observer=observer, faults=terms.faults)
-    if not json:
-        typer.echo(f"report: {folder.report}")
-
-
-@app.command()
-def demo(
-    out: OutOption = Path("demo"),
-    hospitals: Annotated[
-        Path | None, typer.Option(help="Hospitals made before; phantoms are drawn where none are named.")
-    ] = None,
-    scenario: Annotated[Path, typer.Option(help="scenario.toml, or the name of one in the gallery.")] = Path(
-        "phantoms"
-    ),
-    port: Annotated[
-        int, typer.Option(help="Where the coordinator listens, on 127.0.0.1.", min=1, max=65535)
-    ] = 8443,
-    prepare_only: Annotated[
-        bool,
-        typer.Option("--prepare-only", help="Write all files and print the commands, but start nothing."),
-    ] = False,
-    json: JsonOption = False,
-) -> None:
-    """Run the main job: a coordinator and hospital daemons, separate processes, TLS, private training.
-
-    An earlier demo in the same folder is deleted. Ends with an audit, a signed model and a report.
-    """
-    terms = named_scenario(scenario)
-    demos.refuse_taken_port(port)
-    demos.fresh_folder(out)
-    if hospitals is None:
-        hospitals = out / "hospitals"
-        _tell(hospitals, write_phantoms(hospitals, sites=3, seed=1))
-    found = train_references(hospitals, terms=BaselineTerms(), local=True)
-    draw_curves(found.pooled, out / "baseline.png")
-    save_references(out / REFERENCES_FILE, found.references)
-    _tell_references(found.references)
-    consortium = found_consortium(out, hospitals=hospitals, scenario=terms, port=port, references=True)
-    if prepare_only:
-        _tell_commands(consortium)
-        return
-    exit_code = demos.run_service(consortium, json=json) or demos.publish_audited(consortium, json=json)
-    if exit_code != 0:
-        raise typer.Exit(exit_code)
 
 
 def main() -> None:
     """Run the command line."""
     log_to_stderr()
     run_command("fed-sim", app)
-
-
-def _found(out: Path, hospitals: Path, scenario: Scenario) -> Consortium:
-    return found_consortium(out, hospitals=hospitals, scenario=scenario)
-
-
-def _tell(out: Path, summary: FederationSummary) -> None:
-    for site in (*summary.sites, *([summary.public_test] if summary.public_test.num_images else [])):
-        typer.echo(
-            f"{out / site.name}: {site.num_patients} patients, {site.num_images} {site.modality} images, "
-            f"{site.prevalence:.0%} positive"
-        )
-    save_partition(summary, out / "partition.png")
-
-
-def _tell_references(references: References) -> None:
-    for model in references.models:
-        figures = model.figures
-        typer.echo(
-            f"{model.label}: test loss {figures.loss:.3f}, accuracy {figures.accuracy:.3f}, "
-            f"AUC {figures.auc.value:.3f} [{figures.auc.low:.3f}, {figures.auc.high:.3f}]"
-        )
-
-
-def _tell_commands(consortium: Consortium) -> None:
-    typer.echo("Start each of these in a terminal of its own:")
-    typer.echo(f"  fed-server start --config {shlex.quote(str(consortium.federation_file))}")
-    for site in consortium.sites:
-        typer.echo(f"  fed-client start --config {shlex.quote(str(consortium.site_file(site)))}")

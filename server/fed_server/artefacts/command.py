@@ -189,12 +189,6 @@ def verify_run(
         typer.echo(f"not finished: round {last.round} of {last.rounds}")
 
 
-def register_commands(app: typer.Typer) -> None:
-    """Add the commands to `fed-server`."""
-    for command in (publish, cosign, trust, verify, verify_run):
-        app.command()(command)
-
-
 def _show(manifest: Manifest) -> None:
     typer.echo(f"signed: run {manifest.run}, round {manifest.round} of {manifest.rounds}, {manifest.model}")
     normalisation = manifest.terms.normalisation

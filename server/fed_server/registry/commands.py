@@ -104,12 +104,6 @@ def desk(config: ConfigOption = Path("federation.toml")) -> None:
         stop.wait()
 
 
-def register_commands(app: typer.Typer) -> None:
-    """Add the commands to `fed-server`."""
-    for command in (invite, approve, revoke, sites, desk):
-        app.command()(command)
-
-
 def _admissions(trust: TrustFiles) -> Admissions:
     return Admissions(registry=trust.open_registry(), ca=read_certificate(trust.tls.ca))
 

@@ -70,12 +70,6 @@ def check_withdrawal(
         typer.echo(f"{run} has learnt from them")
 
 
-def register_commands(app: typer.Typer) -> None:
-    """Add the commands to `fed-server`."""
-    for command in (withdraw, check_withdrawal):
-        app.command()(command)
-
-
 def _told(model: ModelUsed) -> str:
     how = (
         f"in {model.rounds} rounds, {model.first} to {model.last}"
