@@ -35,14 +35,14 @@ def command_line(program: str, about: str, commands: Mapping[str, Command]) -> t
             self, ctx: click.Context, args: list[str]
         ) -> tuple[str | None, click.Command | None, list[str]]:
             name, found, rest = super().resolve_command(ctx, args)
-            return name, loaded_command(name, commands[name]) if name else found, rest
+            return name, _loaded_command(name, commands[name]) if name else found, rest
 
     app = _typer(name=program, cls=Group, help=about, no_args_is_help=True)
     app.callback()(_nothing)
     return app
 
 
-def loaded_command(name: str, command: Command) -> click.Command:
+def _loaded_command(name: str, command: Command) -> click.Command:
     """Return the command itself."""
     found = loaded(command.place, loops=command.loops)
     around = _typer()
