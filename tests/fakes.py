@@ -40,7 +40,7 @@ from fed_common.messages import (
 )
 from fed_common.metrics import EvaluationCounts
 from fed_common.models import ModelSpec, initial_parameters
-from fed_common.names import Digest, RunId, SiteName, digest_of
+from fed_common.names import Digest, RunId, SiteName, body_digest, digest_of
 from fed_common.plans import DpTerms, EvaluationTerms, SiteTerms, StatisticsTerms, Terms, TrainTerms
 from fed_common.randomness import Randomness, SystemRandomness
 from fed_common.signing import SigningKey
@@ -114,7 +114,7 @@ def plan_of(terms: Terms = TRAIN, *, number: int = 1) -> RoundPlan:
         rounds=9,
         task=TASK.digest,
         model=MODEL.fingerprint,
-        parameters=digest_of(parameter_bytes(FIRST_P)),
+        parameters=body_digest(parameter_bytes(FIRST_P)),
         lineage=lineage_of(number),
         cohort=COHORT,
         terms=terms,
@@ -132,8 +132,8 @@ def sealed(
 ) -> bytes:
     """Return the plan as the coordinator sends it; unless `names_it`, it goes on naming another model."""
     body = parameter_bytes(parameters_P)
-    named = replace(plan, parameters=digest_of(body)) if names_it else plan
-    statement = PlanStatement(plan=named, expires=expires, body=digest_of(body), log=log)
+    named = replace(plan, parameters=body_digest(body)) if names_it else plan
+    statement = PlanStatement(plan=named, expires=expires, body=body_digest(body), log=log)
     return seal(statement, body, COORDINATOR_KEY)
 
 
@@ -300,7 +300,7 @@ def answer_to(
         round=plan.round,
         phase=plan.phase,
         plan=plan.digest,
-        body=digest_of(body),
+        body=body_digest(body),
         refusal=refusal,
         privacy=privacy or privacy_of(),
         log=log,

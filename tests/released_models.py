@@ -23,7 +23,7 @@ from fed_common.checkpoint import (
     parameter_bytes,
     sign_manifest,
 )
-from fed_common.names import Digest, SiteName, digest_of
+from fed_common.names import Digest, SiteName, body_digest, digest_of
 from fed_common.signing import SigningKey
 
 NOW = 1_800_000_000
@@ -46,7 +46,7 @@ MANIFEST = Manifest(
     positive=TASK.positive,
     multi_label=TASK.multi_label,
     model=MODEL.fingerprint,
-    parameters=digest_of(parameter_bytes(FIRST_P)),
+    parameters=body_digest(parameter_bytes(FIRST_P)),
     file=digest_of(MODEL_BYTES),
     terms=TRAIN,
     sites=(),

@@ -21,7 +21,7 @@ from fed_common.ledger import LedgerSubject, PrivacyLedger
 from fed_common.ledger_record import LedgerHead, LedgerRecord
 from fed_common.ledger_reset import sign_reset
 from fed_common.messages import PlanStatement, seal, unseal
-from fed_common.names import Digest, digest_of
+from fed_common.names import Digest, body_digest
 from fed_common.pki.certificates import verified_site
 from fed_common.pki.enrolment import verified_request
 from fed_common.pki.key_folder import KeyFolder
@@ -70,7 +70,7 @@ def invite(hand: Hand) -> None:
 
 
 def ask(hand: Hand) -> None:
-    statement = PlanStatement(plan=plan_of(), expires=1, body=digest_of(b""), log=EMPTY_LOG)
+    statement = PlanStatement(plan=plan_of(), expires=1, body=body_digest(b""), log=EMPTY_LOG)
     message = seal(statement, b"", hand.signing("coordinator's identity"))
     unseal(message, PlanStatement, COORDINATOR_KEY.verifying_key)
 

@@ -64,7 +64,7 @@ from fed_common.messages import (
     unseal,
 )
 from fed_common.models import build_model, spec_for
-from fed_common.names import Bytes, Digest, SiteName, digest_of
+from fed_common.names import Bytes, Digest, SiteName, body_digest
 from fed_common.plans import EvaluationTerms, SiteTerms, StatisticsTerms, Terms, TrainTerms
 from fed_common.randomness import Randomness
 from fed_common.signing import SigningKey, VerifyingKey
@@ -166,7 +166,7 @@ class Site:
                 logger.warning("round %d %s: %s", plan.round, plan.phase, refusal)
                 self.log.refused(plan, refusal.code)
                 refused = Refusal(code=refusal.code, detail=refusal.detail)
-                return self._seal(plan, b"", digest_of(b""), self.privacy(), refusal=refused)
+                return self._seal(plan, b"", body_digest(b""), self.privacy(), refusal=refused)
 
     def _answer_step(self, message: bytes) -> bytes:
         """Return the sealed answer to a step of a masked round, of a plan that this site has trained for."""
@@ -248,7 +248,7 @@ class Site:
             body = b""
         privacy = self.privacy()
         self._cosigner.remember(plan, vector_P, privacy)
-        digest = digest_of(body)
+        digest = body_digest(body)
         message = self._seal(plan, body, digest, privacy, tightened=admission.tightened)
         self.answers.keep(plan.run, plan.round, plan.phase, message)
         self.log.answered(plan, body=digest, ledger=self.ledger.head.digest)

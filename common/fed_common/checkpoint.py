@@ -29,7 +29,7 @@ from fed_common.files import sync_folder, write_atomically
 from fed_common.layout import layout_of, to_tensors
 from fed_common.messages import PrivacyStatement
 from fed_common.models import ModelSpec, build_model
-from fed_common.names import Bytes, Digest, RunId, SiteName, digest_of
+from fed_common.names import Bytes, Digest, RunId, SiteName, body_digest, digest_of
 from fed_common.plans import TrainTerms
 from fed_common.scoring import TestFigures
 from fed_common.signing import SigningKey, VerifyingKey
@@ -180,7 +180,7 @@ def checkpoint_of(manifest: Manifest, contents: bytes, spec: ModelSpec) -> Check
     if manifest.model != spec.fingerprint:
         raise TrustError(f"a model of {manifest.model}, not of {spec.fingerprint}")
     parameters_P = _named_parameters(MODEL_FILE, contents, manifest.file, spec)
-    if digest_of(parameter_bytes(parameters_P)) != manifest.parameters:
+    if body_digest(parameter_bytes(parameters_P)) != manifest.parameters:
         raise TrustError("not the parameters that the manifest names")
     return Checkpoint(manifest=manifest, parameters_P=parameters_P)
 

@@ -16,13 +16,13 @@ from fed_common.audit_log.head import LogHead
 from fed_common.errors import ConfigError, MalformedMessageError, TrustError
 from fed_common.ledger_record import LedgerHead, SignedReset, Unit
 from fed_common.masking.terms import Masking
-from fed_common.names import Bytes, Digest, RunId, SiteName, digest_of, run_id
+from fed_common.names import Bytes, Digest, RunId, SiteName, body_digest, run_id
 from fed_common.plans import Phase, SiteTerms, Terms, TrainTerms
 from fed_common.signing import SigningKey, VerifyingKey
 from fed_common.tightening import Tightened
 
-MAGIC = b"FED1"
-_STEP_MAGIC = b"FEDS"
+MAGIC = b"FED2"
+_STEP_MAGIC = b"FES2"
 MAX_STATEMENT_BYTES = 1 << 20
 _PREFIX = struct.Struct("<4sI")
 # Of no number are more bytes read at once; Python's bytes begin at such an address.
@@ -257,7 +257,7 @@ def unseal(message: bytes, kind: type[Statement], key: VerifyingKey) -> tuple[St
         raise MalformedMessageError("message has more after its statement than belongs there")
     statement = signed_fact.verify(header, kind, key)
     body = memoryview(message)[start + length :]
-    if digest_of(body) != statement.body:
+    if body_digest(body) != statement.body:
         raise MalformedMessageError("message's body is not the one that was signed")
     return statement, body
 

@@ -15,7 +15,7 @@ from fed_common import signed_fact
 from fed_common.checkpoint import SitePrivacy, parameter_bytes
 from fed_common.errors import MalformedMessageError, TrustError
 from fed_common.files import write_atomically
-from fed_common.names import Digest, SiteName, digest_of
+from fed_common.names import Digest, SiteName, body_digest
 from fed_common.signing import SigningKey
 from fed_server.averaging import Weights
 
@@ -66,7 +66,7 @@ class CandidateFile:
             included=candidate.included,
             averaged=averaged,
             memory=tuple(weights.memory),
-            body=digest_of(body),
+            body=body_digest(body),
         )
         write_atomically(self.path, signed_fact.sign(facts, self.key) + b"\n" + body)
 
@@ -75,7 +75,7 @@ class CandidateFile:
         try:
             line, _, body = self.path.read_bytes().partition(b"\n")
             facts = signed_fact.verify(line, CandidateFacts, self.key.verifying_key)
-            if digest_of(body) != facts.body:
+            if body_digest(body) != facts.body:
                 raise TrustError("not the parameters that were written")
         except FileNotFoundError:
             return None

@@ -8,7 +8,7 @@ from fed_common.checkpoint import SitePrivacy
 from fed_common.masking.ring import smallest_ring
 from fed_common.masking.terms import Masking, Member
 from fed_common.messages import RoundPlan, WitnessedHead
-from fed_common.names import Bytes, RunId, SiteName, digest_of
+from fed_common.names import Bytes, RunId, SiteName, body_digest
 from fed_common.plans import Terms, TrainTerms
 from fed_common.signing import VerifyingKey
 from fed_server.lineage import Lineage
@@ -48,7 +48,7 @@ class Planner:
             rounds=settings.training.rounds,
             task=settings.task.digest,
             model=settings.model.fingerprint,
-            parameters=digest_of(parameters),
+            parameters=body_digest(parameters),
             lineage=self.lineage.before(number),
             cohort=settings.cohort,
             terms=terms,

@@ -11,7 +11,7 @@ from fed_common.artefacts.participation import SiteRounds
 from fed_common.checkpoint import Checkpoint, Manifest, MemoryFacts, SitePrivacy, parameter_bytes
 from fed_common.layout import load_flat
 from fed_common.models import build_model
-from fed_common.names import Digest, digest_of
+from fed_common.names import Digest, body_digest, digest_of
 from fed_common.plans import Normalisation, TrainTerms
 from fed_common.scoring import TestFigures, judge
 from fed_common.signing import SigningKey
@@ -79,7 +79,7 @@ class Publisher:
             positive=task.positive,
             multi_label=task.multi_label,
             model=settings.model.fingerprint,
-            parameters=digest_of(parameter_bytes(parameters_P)),
+            parameters=body_digest(parameter_bytes(parameters_P)),
             file=digest_of(model),
             iterate=digest_of(iterate) if iterate is not None else None,
             memory=(

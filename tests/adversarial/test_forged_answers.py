@@ -25,7 +25,7 @@ from fed_common import fixedpoint
 from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.errors import MalformedMessageError
 from fed_common.messages import AnswerStatement, header_of, seal
-from fed_common.names import Bytes, digest_of
+from fed_common.names import Bytes, body_digest
 from fed_server.aggregation import WeightedMean
 from fed_sim.attacks.forged_updates import not_a_number
 
@@ -41,7 +41,7 @@ def with_body(body: Bytes) -> bytes:
         round=PLAN.round,
         phase=PLAN.phase,
         plan=PLAN.digest,
-        body=digest_of(body),
+        body=body_digest(body),
         refusal=None,
         privacy=privacy_of(),
         log=EMPTY_LOG,

@@ -43,7 +43,7 @@ from fed_common.audit_log.log import AuditLog
 from fed_common.checkpoint import parameter_bytes
 from fed_common.errors import MalformedMessageError, TrustError
 from fed_common.messages import AnswerStatement, PlanStatement, RefusalCode, RoundPlan, seal, unseal
-from fed_common.names import Digest, RunId, SiteName, digest_of
+from fed_common.names import Digest, RunId, SiteName, body_digest
 from fed_server.aggregation import WeightedMean
 from fed_server.coordinator_log import CoordinatorLog
 from fed_server.exchange import Answer
@@ -164,9 +164,9 @@ def test_a_message_with_one_byte_tampered_anywhere_is_refused_and_leaves_a_trace
     attacker = new_key()
     body = parameter_bytes(FIRST_P + np.float32(1.0))
     statement = PlanStatement(
-        plan=replace(plan_of(), parameters=digest_of(body)),
+        plan=replace(plan_of(), parameters=body_digest(body)),
         expires=1 << 40,
-        body=digest_of(body),
+        body=body_digest(body),
         log=EMPTY_LOG,
     )
     with site_in(tmp_path / "off") as site:

@@ -32,12 +32,12 @@ from fed_common.checkpoint import MANIFEST_FILE, MODEL_FILE, encode_model, param
 from fed_common.errors import FedError, MalformedMessageError, TrustError
 from fed_common.layout import layout_of
 from fed_common.models import build_model
-from fed_common.names import digest_of
+from fed_common.names import body_digest, digest_of
 
 LAYOUT = layout_of(build_model(MODEL))
 BACKDOOR_P = FIRST_P + np.float32(0.25)
 BACKDOOR = encode_model(BACKDOOR_P, MODEL)
-BACKDOOR_MANIFEST = replace(manifest_of(BACKDOOR), parameters=digest_of(parameter_bytes(BACKDOOR_P)))
+BACKDOOR_MANIFEST = replace(manifest_of(BACKDOOR), parameters=body_digest(parameter_bytes(BACKDOOR_P)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from fed_common.audit_log.handed_out import CheckedLog, export_log
 from fed_common.audit_log.log import AuditLog
 from fed_common.errors import FedError, TrustError
 from fed_common.messages import PlanStatement
-from fed_common.names import digest_of
+from fed_common.names import body_digest, digest_of
 from fed_server.coordinator_log import CoordinatorLog
 
 OPENED = SiteOpened(dataset=digest_of(b"data"), policy=digest_of(b"policy"), code=digest_of(b"code"))
@@ -48,7 +48,7 @@ def test_the_coordinator_s_copy_must_have_every_head_that_came_with_a_plan(
 ) -> None:
     theirs, plan = AuditLog(tmp_path / "theirs.jsonl"), plan_of()
     head = CoordinatorLog(theirs).asked(plan)
-    statement = PlanStatement(plan=plan, expires=1, body=digest_of(b""), log=head)
+    statement = PlanStatement(plan=plan, expires=1, body=body_digest(b""), log=head)
     log_of(config).write(NORTH, OPENED)
     SiteLog(site=NORTH, log=log_of(config)).accepted(statement)
     assert "2 logs agree" in audit(config, "verify", copy_of(theirs, tmp_path / "copy.json"))

@@ -35,7 +35,7 @@ from fed_common.artefacts.statement import encode_statement
 from fed_common.checkpoint import Manifest, SitePrivacy, encode_model, parameter_bytes
 from fed_common.errors import MalformedMessageError, TrustError
 from fed_common.messages import PrivacyStatement, RoundPlan
-from fed_common.names import Digest, RunId, digest_of
+from fed_common.names import Digest, RunId, body_digest, digest_of
 from fed_common.plans import Normalisation
 from fed_common.signing import SigningKey
 from fed_common.vote import Rollback
@@ -158,7 +158,7 @@ def test_a_model_that_stands_again_is_signed_if_it_was_evaluated_then(tmp_path: 
     with opened_site(tmp_path) as site:
         before = plan(1, evaluate=True)
         site.answer(sealed(before, FIRST_P + np.float32(0.5)))
-        stood = digest_of(parameter_bytes(FIRST_P + np.float32(0.5)))
+        stood = body_digest(parameter_bytes(FIRST_P + np.float32(0.5)))
         stood_file = digest_of(encode_model(FIRST_P + np.float32(0.5), MODEL))
         manifest = replace(finished(site), parameters=stood, file=stood_file)
         rolled_back = replace(manifest, rollback=Rollback(to=1, worse=(NORTH,)))

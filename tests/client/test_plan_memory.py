@@ -10,7 +10,7 @@ from tests.full_disk import disk_full_after
 from fed_client.policy import PolicyRefusal
 from fed_common.errors import ConfigError, MachineError, TrustError
 from fed_common.messages import RoundPlan
-from fed_common.names import Digest, RunId, digest_of
+from fed_common.names import Digest, RunId, body_digest
 
 OTHER_RUN = RunId("run-2")
 ELSEWHERE = Digest("f" * 64)
@@ -38,7 +38,7 @@ def test_rounds_go_forwards_and_the_newest_may_be_asked_again(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "other",
     [
-        replace(plan_of(number=3), parameters=digest_of(b"for this site alone")),
+        replace(plan_of(number=3), parameters=body_digest(b"for this site alone")),
         plan_of(replace(TRAIN, learning_rate=0.2), number=3),
         replace(plan_of(number=3), rounds=10),
     ],

@@ -49,7 +49,7 @@ from fed_common.messages import (
     WitnessedHead,
     unseal,
 )
-from fed_common.names import Bytes, Digest, digest_of
+from fed_common.names import Bytes, Digest, body_digest
 from fed_common.randomness import SystemRandomness
 from fed_common.statistics import PatientCounts
 
@@ -309,7 +309,7 @@ def test_an_expired_or_altered_plan_is_no_plan(site: Site) -> None:
 
 def test_a_plan_that_brings_a_seed_is_no_plan(site: Site, randomness: CountingRandomness) -> None:
     body = parameter_bytes(FIRST_P)
-    statement = PlanStatement(plan=plan_of(), expires=1 << 40, body=digest_of(body), log=EMPTY_LOG)
+    statement = PlanStatement(plan=plan_of(), expires=1 << 40, body=body_digest(body), log=EMPTY_LOG)
     fact = canonical.encode(statement)
     seeded = fact.replace(b'"steps":', b'"seed":42,"steps":')
     assert seeded != fact

@@ -23,12 +23,12 @@ from fed_common.messages import (
     sealed_parts,
     unseal,
 )
-from fed_common.names import RunId, SiteName, digest_of
+from fed_common.names import RunId, SiteName, body_digest, digest_of
 from fed_common.plans import SiteTerms, Terms, TrainTerms
 
 BODY = b"parameters"
 PUBLIC = COORDINATOR_KEY.verifying_key
-STATEMENT = PlanStatement(plan=plan_of(), expires=1000, body=digest_of(BODY), log=EMPTY_LOG)
+STATEMENT = PlanStatement(plan=plan_of(), expires=1000, body=body_digest(BODY), log=EMPTY_LOG)
 MESSAGE = seal(STATEMENT, BODY, COORDINATOR_KEY)
 
 
@@ -49,7 +49,7 @@ def answer() -> AnswerStatement:
         round=1,
         phase="train",
         plan=plan_of().digest,
-        body=digest_of(BODY),
+        body=body_digest(BODY),
         refusal=None,
         privacy=privacy,
         log=EMPTY_LOG,
@@ -114,7 +114,7 @@ def test_a_body_from_another_message_is_refused() -> None:
 
 
 def test_a_statement_of_a_gigabyte_is_refused_by_its_length() -> None:
-    header = b"FED1" + (1 << 30).to_bytes(4, "little")
+    header = b"FED2" + (1 << 30).to_bytes(4, "little")
     with pytest.raises(MalformedMessageError, match="short"):
         unseal(header + bytes(MAX_STATEMENT_BYTES + 1), PlanStatement, PUBLIC)
 
@@ -137,7 +137,7 @@ def test_an_epsilon_that_is_no_number_is_malformed_even_if_signed(epsilon: bytes
     signature = COORDINATOR_KEY.sign(payload_type=payload_type, payload=payload).hex().encode()
     header = b'{"fact":%s,"signature":"%s"}' % (payload, signature)
     with pytest.raises(MalformedMessageError):
-        unseal(b"FED1" + len(header).to_bytes(4, "little") + header + BODY, AnswerStatement, PUBLIC)
+        unseal(b"FED2" + len(header).to_bytes(4, "little") + header + BODY, AnswerStatement, PUBLIC)
 
 
 def test_an_expired_plan_is_refused_and_one_of_this_second_is_not() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from fed_common.errors import ConfigError
-from fed_common.names import run_id, site_name
+from fed_common.names import body_digest, run_id, site_name
 
 
 @pytest.mark.parametrize("text", ["", "North", "../north", "-north", "n" * 64, "no rth"])
@@ -18,3 +18,9 @@ def test_no_site_is_called_like_another_actor_of_the_audit_log(text: str) -> Non
     with pytest.raises(ConfigError, match=f"called {text}"):
         site_name(text)
     assert site_name(f"{text}-2") == f"{text}-2"
+
+
+def test_the_digest_of_a_body_is_blake3_of_any_bytes() -> None:
+    # Source: the test vectors of BLAKE3, of no input.
+    assert body_digest(b"") == "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+    assert body_digest(memoryview(b"abcd")[1:3]) == body_digest(b"bc") != body_digest(b"bd")

@@ -34,7 +34,7 @@ from fed_common.greys import USUAL, model_input
 from fed_common.layout import flatten, load_flat
 from fed_common.messages import RoundPlan
 from fed_common.models import ModelSpec, build_model, initial_parameters
-from fed_common.names import SiteName, digest_of
+from fed_common.names import SiteName, body_digest
 from fed_common.plans import DpTerms, Normalisation, TrainTerms
 from fed_common.task import Task
 from fed_server.aggregation import WeightedMean
@@ -163,7 +163,7 @@ def test_several_labels_step_as_at_one_pooled_site(tmp_path: Path) -> None:
         plan_of(replace(MEASURED, class_weights=weights)),
         task=SEVERAL.digest,
         model=MODEL_OF_SEVERAL.fingerprint,
-        parameters=digest_of(parameter_bytes(first_P)),
+        parameters=body_digest(parameter_bytes(first_P)),
     )
     stepped_P = federated(tmp_path, plan, first_P, task=SEVERAL, datasets=datasets)
 

@@ -20,7 +20,7 @@ from tests.fakes import (
 from fed_common import fixedpoint
 from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.messages import AnswerStatement, Refusal, RoundPlan, seal, unseal
-from fed_common.names import digest_of
+from fed_common.names import body_digest
 from fed_common.tightening import Tightened
 from fed_server.exchange import Answer, NoAnswer
 from fed_server.screening import Contribution, SiteFailure, SiteReply, screen
@@ -73,7 +73,7 @@ def short(scale: float, codes: list[int]) -> bytes:
     """Return a well-signed answer with these bytes in the place of an update in 8 bits."""
     body = np.array([scale], dtype="<f4").tobytes() + np.array(codes, dtype=np.int8).tobytes()
     statement, _ = unseal(answer_to(SHORT, UPDATE_P), AnswerStatement, SITE_KEYS[NORTH].verifying_key)
-    return seal(replace(statement, body=digest_of(body)), body, SITE_KEYS[NORTH])
+    return seal(replace(statement, body=body_digest(body)), body, SITE_KEYS[NORTH])
 
 
 def test_an_update_in_8_bits_is_read_into_the_same_fixed_point() -> None:

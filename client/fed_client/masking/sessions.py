@@ -18,7 +18,7 @@ from fed_client.policy import PolicyRefusal
 from fed_common import canonical, fixedpoint
 from fed_common.errors import MalformedMessageError, TrustError
 from fed_common.messages import Refusal, RefusalCode, RoundPlan, StepAnswer, StepStatement, seal
-from fed_common.names import Bytes, Digest, SiteName, digest_of
+from fed_common.names import Bytes, Digest, SiteName, body_digest
 from fed_common.signing import SigningKey
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class MaskedSessions:
             plan=statement.plan.digest,
             session=statement.session,
             step=statement.step,
-            body=digest_of(told),
+            body=body_digest(told),
             refusal=refusal,
         )
         return seal(answer, told, self._key)

@@ -24,7 +24,7 @@ from fed_common.audit_log.facts import PlanAsked
 from fed_common.checkpoint import FIRST, Checkpoint, Manifest
 from fed_common.errors import TrustError
 from fed_common.models import ModelSpec
-from fed_common.names import Digest, SiteName, digest_of
+from fed_common.names import Digest, SiteName, body_digest
 from fed_common.plans import Phase
 from fed_common.signing import VerifyingKey
 from fed_server.algorithms.scaffold import sent_to_train
@@ -172,7 +172,7 @@ def _refuse_other_questions(folder: RunFolder, chain: Sequence[Checkpoint], spec
             iterate_P=checkpoints.load_iterate(path, checkpoint, spec),
             memory=checkpoints.load_memory(path, checkpoint),
         )
-        named[number + 1, "train"] = digest_of(sent_to_train(weights, checkpoint.manifest.terms))
+        named[number + 1, "train"] = body_digest(sent_to_train(weights, checkpoint.manifest.terms))
         if checkpoint.manifest.rollback is None:
             named[number, "evaluate"] = checkpoint.manifest.parameters
     lines = audit_log_in(folder.root).read()

@@ -8,7 +8,7 @@ from fed_common.errors import MalformedMessageError, TrustError
 from fed_common.masking.statements import Signed, read_lines
 from fed_common.masking.terms import Masking
 from fed_common.messages import RoundPlan, Step, StepAnswer, StepStatement, sealed_parts, unseal
-from fed_common.names import SiteName, digest_of
+from fed_common.names import SiteName, body_digest
 from fed_common.signing import VerifyingKey
 from fed_server.exchange import Answer, NoAnswer, Question
 from fed_server.rounds import Coordinator
@@ -35,7 +35,7 @@ class Courier:
             session=self.session,
             step=step,
             expires=int(time.time() + coordinator.deadline_s) + 1,
-            body=digest_of(body),
+            body=body_digest(body),
         )
         question = Question(
             run=self.plan.run,

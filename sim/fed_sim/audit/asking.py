@@ -15,7 +15,7 @@ from fed_common.audit_log.head import EMPTY_LOG
 from fed_common.checkpoint import parameter_bytes
 from fed_common.errors import PrivacyError
 from fed_common.messages import AnswerStatement, PlanStatement, PrivacyStatement, RoundPlan, seal, unseal
-from fed_common.names import Bytes, RunId, digest_of
+from fed_common.names import Bytes, RunId, body_digest, digest_of
 from fed_common.plans import DpTerms, SiteTerms, TrainTerms
 from fed_sim.audit.canaries import SPEC
 from fed_sim.audit.hospital import COORDINATOR_KEY, SITE, SITE_KEY, TASK, SiteParts, opened
@@ -61,7 +61,7 @@ def ask(
         for number in range(1, rounds + 1):
             plan = _plan(terms, number=number, rounds=rounds, body=body)
             question = PlanStatement(
-                plan=plan, expires=int(time.time()) + 3600, body=digest_of(body), log=EMPTY_LOG
+                plan=plan, expires=int(time.time()) + 3600, body=body_digest(body), log=EMPTY_LOG
             )
             answer = site.answer(seal(question, body, COORDINATOR_KEY))
             statement, raw = unseal(answer, AnswerStatement, SITE_KEY.verifying_key)
@@ -78,7 +78,7 @@ def _plan(terms: TrainTerms, *, number: int, rounds: int, body: Bytes) -> RoundP
         rounds=rounds,
         task=TASK.digest,
         model=SPEC.fingerprint,
-        parameters=digest_of(body),
+        parameters=body_digest(body),
         # None are published: each round begins anew.
         lineage=tuple(digest_of(b"%d" % before) for before in range(number)),
         cohort=(SiteTerms(name=SITE, patients=PATIENTS_PUBLIC),),

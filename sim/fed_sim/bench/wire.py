@@ -36,7 +36,7 @@ from fed_common.messages import (
     sealed_parts,
     unseal,
 )
-from fed_common.names import Bytes, SiteName, digest_of
+from fed_common.names import Bytes, SiteName, body_digest
 from fed_common.signing import SigningKey
 from fed_server.exchange import Answer
 from fed_server.screening import SiteReply, screen
@@ -133,7 +133,7 @@ def measure(*, parameters: int, repeats: int) -> Row:
 def _sent(model_P: NDArray[np.float32], key: SigningKey) -> tuple[Bytes, ...]:
     """Return the message of a round, as the coordinator makes it."""
     body = parameter_bytes(model_P)
-    plan = bench_plan([_SITE], parameters=digest_of(body))
+    plan = bench_plan([_SITE], parameters=body_digest(body))
     statement = PlanStatement(plan=plan, expires=1 << 40, body=plan.parameters, log=EMPTY_LOG)
     return sealed_parts(statement, body, key)
 
@@ -154,7 +154,7 @@ def _update_sent(update_P: NDArray[np.float64], plan: RoundPlan, key: SigningKey
         round=plan.round,
         phase=plan.phase,
         plan=plan.digest,
-        body=digest_of(body),
+        body=body_digest(body),
         refusal=None,
         privacy=_STATED,
         log=EMPTY_LOG,

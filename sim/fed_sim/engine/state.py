@@ -16,7 +16,7 @@ from fed_common import canonical
 from fed_common.checkpoint import parameter_bytes
 from fed_common.errors import ConfigError, DataError, MalformedMessageError
 from fed_common.files import write_atomically
-from fed_common.names import Digest, RunId, digest_of
+from fed_common.names import Digest, RunId, body_digest
 from fed_common.scoring import TestFigures
 from fed_server.averaging import Weights
 
@@ -64,7 +64,7 @@ class RunState:
             round=self.round,
             judged=self.judged,
             averaged=averaged,
-            body=digest_of(body),
+            body=body_digest(body),
         )
         write_atomically(path, canonical.encode(facts) + b"\n" + body)
 
@@ -83,7 +83,7 @@ class RunState:
             return None
         except (OSError, MalformedMessageError) as error:
             raise DataError(f"{path}: not the state of a run") from error
-        if digest_of(body) != facts.body:
+        if body_digest(body) != facts.body:
             raise DataError(f"{path}: damaged, the weights aren't those that were written")
         if facts.scenario != scenario:
             raise ConfigError(

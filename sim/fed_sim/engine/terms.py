@@ -6,7 +6,7 @@ from fed_common.accounting import ACCOUNTANT_TOLERANCE, PldAccountant, Spend, ca
 from fed_common.errors import ConfigError
 from fed_common.messages import RoundPlan
 from fed_common.models import ModelSpec
-from fed_common.names import SiteName, digest_of, run_id
+from fed_common.names import SiteName, body_digest, digest_of, run_id
 from fed_common.plans import DpTerms, SiteTerms, TrainTerms
 from fed_common.proposal import PrivacyTable
 from fed_sim.engine.local_training import UnprotectedTerms
@@ -106,7 +106,7 @@ def admitted(policy: SitePolicy, scenario: VirtualScenario, terms: TrainTerms, s
         rounds=scenario.training.rounds,
         task=scenario.digest,
         model=spec.fingerprint,
-        parameters=digest_of(b""),
+        parameters=body_digest(b""),
         lineage=(digest_of(b""),),
         cohort=tuple(
             SiteTerms(name=SiteName(f"site-{site}"), patients=virtual.images) for site in range(virtual.sites)

@@ -27,7 +27,7 @@ from fed_common.messages import (
     unseal,
 )
 from fed_common.models import build_model, spec_for
-from fed_common.names import SiteName, digest_of
+from fed_common.names import SiteName, body_digest
 from fed_common.plans import MAX_UPDATE_CLIP, TrainTerms
 from fed_sim.attacks.poisoned_images import with_flipped_labels
 from fed_sim.faults.table import FaultKind, FaultTable
@@ -122,7 +122,7 @@ class FaultySite:
         if step == "mask" and kind == "forged":
             statement, body = unseal(answer, StepAnswer, self._site.identity.key.verifying_key)
             forged = b"\x3f" * len(body)
-            return seal(replace(statement, body=digest_of(forged)), forged, self._site.identity.key)
+            return seal(replace(statement, body=body_digest(forged)), forged, self._site.identity.key)
         return answer
 
     def _forged_update(self, answer: bytes, terms: TrainTerms) -> bytes:
@@ -133,7 +133,7 @@ class FaultySite:
         size = num_parameters(layout_of(build_model(spec_for(self._site.task))))
         update_P = fixedpoint.from_fixed(updates.decode(body, terms, size=size))
         forged = updates.encode(update_P * _STRETCH, replace(terms, update_clip=MAX_UPDATE_CLIP))
-        return seal(replace(statement, body=digest_of(forged)), forged, self._site.identity.key)
+        return seal(replace(statement, body=body_digest(forged)), forged, self._site.identity.key)
 
 
 def _with_a_flipped_bit(message: bytes) -> bytes:

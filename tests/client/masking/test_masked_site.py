@@ -48,7 +48,7 @@ from fed_common.messages import (
     seal,
     unseal,
 )
-from fed_common.names import SiteName, digest_of
+from fed_common.names import SiteName, body_digest
 from fed_common.plans import TrainTerms
 from fed_server.aggregation import WeightedMean
 from fed_server.masking.round import run_masked_round
@@ -76,7 +76,7 @@ PLAN = masked(plan_of())
 def step(
     name: Step, *, session: str = "s", plan: RoundPlan = PLAN, body: bytes = b"", expires: int = 1 << 40
 ) -> bytes:
-    statement = StepStatement(plan=plan, session=session, step=name, expires=expires, body=digest_of(body))
+    statement = StepStatement(plan=plan, session=session, step=name, expires=expires, body=body_digest(body))
     return seal(statement, body, COORDINATOR_KEY)
 
 

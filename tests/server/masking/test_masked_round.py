@@ -15,7 +15,7 @@ from tests.server.masking.masked_sites import MaskingSite, SiteGoneError
 from fed_common.masking.statements import Revelation, read_lines, sign_line
 from fed_common.masking.terms import threshold_of
 from fed_common.messages import RoundPlan, Step, StepAnswer, seal, unseal
-from fed_common.names import SiteName, digest_of
+from fed_common.names import SiteName, body_digest
 from fed_server.exchange import Answer, NoAnswer, Question
 from fed_server.masking.round import run_masked_round
 from fed_server.rounds import Coordinator, RoundOutcome
@@ -89,7 +89,7 @@ def round_of(count: int, folder: Path) -> Round:
         for place, site in enumerate(names(count))
     }
     return Round(
-        plan=replace(masked_plan(count), parameters=digest_of(PARAMETER_BYTES)), sites=sites, heard=[]
+        plan=replace(masked_plan(count), parameters=body_digest(PARAMETER_BYTES)), sites=sites, heard=[]
     )
 
 
@@ -173,7 +173,7 @@ def test_fewer_survivors_than_the_quorum_are_not_unmasked(tmp_path: Path) -> Non
 
 def replaced_body(message: bytes, site: SiteName, body: bytes) -> bytes:
     statement, _ = unseal(message, StepAnswer, key_of(site).verifying_key)
-    return seal(replace(statement, body=digest_of(body)), body, key_of(site))
+    return seal(replace(statement, body=body_digest(body)), body, key_of(site))
 
 
 @pytest.mark.parametrize("garbage", [b"\x55" * (4 * PARAMETERS), b"short"])

@@ -27,7 +27,7 @@ from fed_common.checkpoint import parameter_bytes
 from fed_common.errors import ConfigError, QuorumError
 from fed_common.masking.ring import smallest_ring
 from fed_common.messages import PlanStatement, Refusal, RefusalCode, Step, StepAnswer, is_step, unseal
-from fed_common.names import RunId, SiteName, digest_of
+from fed_common.names import RunId, SiteName, body_digest, digest_of
 from fed_common.plans import SiteTerms
 from fed_server.journal import RoundPublished, RunStarted, SiteFailed, SumAbandoned
 from fed_server.lineage import Lineage
@@ -189,7 +189,7 @@ def test_a_round_that_was_asked_with_other_members_is_skipped_and_no_fork(tmp_pa
     """A member was revoked while the coordinator was down."""
     run, _ = masked_run(tmp_path)
     with_another = digest_of(b"the plan with another member")
-    first = digest_of(parameter_bytes(FIRST_P))
+    first = body_digest(parameter_bytes(FIRST_P))
     asked = PlanAsked(run=run.folder.run, round=1, phase="train", plan=with_another, parameters=first)
     run.log.write("coordinator", asked)
     last = run.start(settings=MASKED)
