@@ -15,6 +15,7 @@ from fed_sim.bench.simulate.measure import (
     Case,
     Measured,
     Way,
+    fastest,
     measure,
 )
 from fed_sim.bench.simulate.verdicts import verdicts
@@ -85,3 +86,19 @@ def test_nothing_is_promised_about_an_absent_peer() -> None:
 
 def _row(way: str, site_ms: float, *, sites: int = 100, training: int = 100) -> Measured:
     return Measured(way=way, sites=sites, training=training, site_ms=site_ms, start_s=3.0, peak_mb=500.0)
+
+
+def test_of_several_calls_the_least_times_and_the_most_memory_count() -> None:
+    def call(site_ms: float, start_s: float, peak_mb: float) -> Measured:
+        figures = {"site_ms": site_ms, "site_cpu_ms": 2 * site_ms, "start_s": start_s, "peak_mb": peak_mb}
+        return Measured(way=OURS, sites=10, training=10, **figures)
+
+    found = fastest([call(9.0, 4.0, 300.0), call(8.0, 5.0, 200.0)])
+
+    assert found == call(8.0, 4.0, 300.0)
+
+
+def test_of_several_calls_one_that_failed_counts() -> None:
+    failed = Measured(way=OURS, sites=10, training=10, absent="ended with 1 after 0 of 2 rounds")
+    good = Measured(way=OURS, sites=10, training=10, site_ms=1, site_cpu_ms=1, start_s=1, peak_mb=1)
+    assert fastest([good, failed]) == failed
