@@ -90,8 +90,15 @@ def _row(way: str, site_ms: float, *, sites: int = 100, training: int = 100) -> 
 
 def test_of_several_calls_the_least_times_and_the_most_memory_count() -> None:
     def call(site_ms: float, start_s: float, peak_mb: float) -> Measured:
-        figures = {"site_ms": site_ms, "site_cpu_ms": 2 * site_ms, "start_s": start_s, "peak_mb": peak_mb}
-        return Measured(way=OURS, sites=10, training=10, **figures)
+        return Measured(
+            way=OURS,
+            sites=10,
+            training=10,
+            site_ms=site_ms,
+            site_cpu_ms=2 * site_ms,
+            start_s=start_s,
+            peak_mb=peak_mb,
+        )
 
     found = fastest([call(9.0, 4.0, 300.0), call(8.0, 5.0, 200.0)])
 
