@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -23,6 +24,18 @@ def group_of(app: typer.Typer) -> click.Group:
     return group
 
 
+def commands_of(context: click.Context) -> Iterator[click.Context]:
+    """Everything that can be called below a group, in a context of its own; groups within it, too."""
+    group = context.command
+    if not isinstance(group, click.Group):
+        yield context
+        return
+    for name in group.list_commands(context):
+        _, command, _ = group.resolve_command(context, [name])
+        assert command is not None
+        yield from commands_of(click.Context(command, parent=context, info_name=name))
+
+
 @pytest.mark.parametrize("module", APPS)
 def test_the_list_says_of_each_command_what_it_says_itself(module: str) -> None:
     group = group_of(APPS[module])
@@ -36,6 +49,20 @@ def test_the_list_says_of_each_command_what_it_says_itself(module: str) -> None:
         assert itself is not None
         assert (itself.help or "").split("\n\n")[0].replace("\n", " ") == listed.help
         assert rest == ["--help"]
+
+
+@pytest.mark.parametrize("module", APPS)
+def test_every_argument_has_help(module: str) -> None:
+    group = group_of(APPS[module])
+    arguments = [
+        (context.command_path, argument)
+        for context in commands_of(click.Context(group, info_name=module))
+        for argument in context.command.params
+        if isinstance(argument, click.Argument)
+    ]
+    assert len(arguments) > 5
+    for path, argument in arguments:
+        assert getattr(argument, "help", None), f"{path} {argument.name}"
 
 
 @pytest.mark.parametrize("module", APPS)
