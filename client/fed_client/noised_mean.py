@@ -18,7 +18,7 @@ def noised_mean(
     return mean_P
 
 
-@compiled(ahead="void(f8[::1], f8[::1], f8, f8, f8[::1])", error_model="numpy")
+@compiled("const f8[:], const f8[:], f8, f8, f8[:]", error_model="numpy")
 def _write(
     sum_P: NDArray[np.floating],
     drawn_P: NDArray[np.float64],

@@ -15,7 +15,6 @@ class Command(NamedTuple):
 
     place: str
     help: str
-    loops: tuple[str, ...] = ()
 
 
 def command_line(program: str, about: str, commands: Mapping[str, Command]) -> typer.Typer:
@@ -44,7 +43,7 @@ def command_line(program: str, about: str, commands: Mapping[str, Command]) -> t
 
 def _loaded_command(name: str, command: Command) -> click.Command:
     """Return the command itself."""
-    found = loaded(command.place, loops=command.loops)
+    found = loaded(command.place)
     around = _typer()
     around.callback()(_nothing)  # one command is a group, too
     if isinstance(found, typer.Typer):

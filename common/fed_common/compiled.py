@@ -1,49 +1,101 @@
 """Loops over numbers, which numba compiles for the processor at hand when they are first called.
 
-They aren't cached on disk: numba would write pickles there. Those that name their signature can be compiled
-ahead, while something else is imported (`fed_common.loading`).
+One that names its signature is kept compiled (`fed_common.kept_code`): the next process needs neither numba
+nor the time.
 """
 
-from collections.abc import Callable, Sequence
-from importlib import import_module
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Iterator
+from functools import cached_property, update_wrapper
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
-import numba
-from numba.core.dispatcher import Dispatcher
+import numpy as np
 
-# At the next level loops compile for a tenth longer, and none of ours is faster.
-numba.config.OPT = type(numba.config.OPT)(2)
+if TYPE_CHECKING:
+    from fed_common.machine_code import MachineCode
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
 
-_ahead: list[tuple[Dispatcher, str]] = []
-
 
 def compiled(
-    *, ahead: str = "", **options: object
-) -> Callable[[Callable[Given, Found]], Callable[Given, Found]]:
+    signature: str = "", **options: object
+) -> Callable[[Callable[Given, Found]], "Loop[Given, Found]"]:
     """Return what compiles a function of numbers and arrays, which runs without Python's lock.
 
-    `ahead` is the signature, as numba writes it, of what it is called with; without one, or called with
-    something else, it is compiled when it is called. `options` are those of `numba.njit`. With numpy's
-    `error_model`, a division by zero isn't looked for.
+    The signature is what the loop is called with: `const f4[:,:], f4[:], i8` are two contiguous arrays of
+    float32, of which the first is only read, and an integer. Such a loop returns nothing, allocates nothing
+    and raises nothing. Without a signature, or called with something else, it is compiled in each process.
+    `options` are those of `numba.njit`. With numpy's `error_model`, a division by zero isn't looked for.
     """
-    decorator: Callable[[Callable[Given, Found]], Dispatcher] = numba.njit(nogil=True, **options)
-
-    def decorated(function: Callable[Given, Found]) -> Callable[Given, Found]:
-        loop = decorator(function)
-        if ahead:
-            _ahead.append((loop, ahead))
-        return loop
-
-    return decorated
+    return lambda function: Loop(function, signature, options)
 
 
-def compile_ahead(modules: Sequence[str]) -> None:
-    """Compile the loops of the modules that name their signature."""
-    for module in modules:
-        import_module(module)
-    for loop, signature in _ahead:
-        if loop.__module__ in modules:
-            loop.compile(signature)
+class Loop(Generic[Given, Found]):
+    """A function that is compiled when it is called."""
+
+    def __init__(self, function: Callable[Given, Found], signature: str, options: dict[str, object]) -> None:
+        update_wrapper(self, function)
+        self.function = cast("FunctionType", function)
+        self.signature = signature
+        self.options = options
+
+    def __call__(self, *args: Given.args, **kwargs: Given.kwargs) -> Found:
+        """Run what is compiled for such arguments."""
+        if self.signature and not kwargs and self.machine_code.fits(args):
+            return cast("Found", self.machine_code(*args))
+        found: Found = self.dispatcher(*args, **kwargs)
+        return found
+
+    @cached_property
+    def machine_code(self) -> "MachineCode":
+        """What the loop is for its signature."""
+        # LLVM takes 60 ms, which not every program needs.
+        from fed_common.kept_code import kept_code  # noqa: PLC0415
+
+        return kept_code(self)
+
+    @cached_property
+    def dispatcher(self) -> Any:  # noqa: ANN401 - numba's
+        """What compiles the loop for whatever it is called with, and into loops that call it."""
+        return self.new_dispatcher()
+
+    def new_dispatcher(self, **options: object) -> Any:  # noqa: ANN401 - numba's
+        """Return one with more options."""
+        import numba  # noqa: PLC0415  # 0.3 s, which kept loops don't need
+
+        # At the next level loops compile for a tenth longer, and none of ours is faster.
+        numba.config.OPT = type(numba.config.OPT)(2)
+        seen = {
+            name: value.dispatcher if isinstance(value, Loop) else value
+            for name, value in self._globals_used()
+        }
+        function = FunctionType(self.function.__code__, self.function.__globals__ | seen)
+        return numba.njit(nogil=True, **self.options, **options)(function)
+
+    def description(self) -> Iterator[object]:
+        """Yield all that its machine code depends on, but for the compiler and the processor.
+
+        Raises:
+            TypeError: it uses something of its module that isn't a number, a type, a module or a loop.
+        """
+        code = self.function.__code__
+        options = (
+            (name, sorted(value) if isinstance(value, set) else value) for name, value in self.options.items()
+        )
+        yield from (self.signature, *sorted(options), code.co_code, code.co_consts, code.co_names)
+        yield from (code.co_varnames, code.co_exceptiontable)
+        for name, value in self._globals_used():
+            if isinstance(value, Loop):
+                yield from value.description()
+            elif isinstance(value, ModuleType):
+                yield value.__name__
+            elif isinstance(value, int | float | np.generic | type):
+                yield name, value
+            else:
+                raise TypeError(f"{self.function.__name__} can't be kept: it uses {name}")
+
+    def _globals_used(self) -> Iterator[tuple[str, Any]]:
+        """Yield what its names stand for in its module."""
+        of_module = self.function.__globals__
+        return ((name, of_module[name]) for name in self.function.__code__.co_names if name in of_module)

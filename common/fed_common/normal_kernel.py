@@ -24,7 +24,7 @@ _SIXTY_FOUR = np.uint64(64 << 52)
 _inlined = compiled(fastmath={"contract"}, error_model="numpy", forceinline=True)
 
 
-@compiled(ahead="void(u8[::1], u8[::1], f8, f8[::1])", fastmath={"contract"}, error_model="numpy")
+@compiled("const u8[:], const u8[:], f8, f8[:]", fastmath={"contract"}, error_model="numpy")
 def mixed_normals(
     radii_R: NDArray[np.uint64], angles_R: NDArray[np.uint64], factor: float, draws_N: NDArray[np.float64]
 ) -> None:

@@ -1,9 +1,11 @@
 """Compiled loops that go through whole updates once, at the speed of the memory they are read from.
 
-Compiled code doesn't look where an array ends: each loop first holds the lengths against each other.
+Compiled code doesn't look where an array ends: each function first holds the lengths against each other.
 """
 
 # Shape letters: P parameters, R rows of them, N rows that count, B coordinates of a block.
+
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,34 +14,21 @@ from fed_common.compiled import compiled
 
 _BLOCK = 4096
 
-_compiled = compiled(error_model="numpy")
-# Where it is called, not also for itself: that is compiled in half the time.
-_inlined = compiled(inline="always")
+_compiled = partial(compiled, error_model="numpy")
 
 
-@_inlined
-def _refuse_other_length(expected: int, found: int) -> None:
-    if expected != found:
-        raise ValueError("vectors of different lengths can't be folded")
-
-
-@compiled(ahead="void(i8[::1], i8[::1], i8)", error_model="numpy")
 def add_weighted(sum_P: NDArray[np.int64], values_P: NDArray[np.int64], weight: int) -> None:
     """Add `weight` times the values to the sum."""
     _refuse_other_length(sum_P.size, values_P.size)
-    for place in range(sum_P.size):
-        sum_P[place] += weight * values_P[place]
+    _add_weighted(sum_P, values_P, weight)
 
 
-@_compiled
 def write_floats(values_P: NDArray[np.int64], step: float, floats_P: NDArray[np.float32]) -> None:
     """Write what integers in multiples of `step` stand for."""
     _refuse_other_length(floats_P.size, values_P.size)
-    for place in range(values_P.size):
-        floats_P[place] = values_P[place] * step
+    _write_floats(values_P, step, floats_P)
 
 
-@_compiled
 def write_weighted_sum(
     rows_RP: NDArray[np.float32],
     counted_N: NDArray[np.int64],
@@ -52,6 +41,33 @@ def write_weighted_sum(
     """
     _refuse_other_length(sum_P.size, rows_RP.shape[1])
     _refuse_other_length(counted_N.size, factors_N.size)
+    _write_weighted_sum(rows_RP, counted_N, factors_N, sum_P)
+
+
+def _refuse_other_length(expected: int, found: int) -> None:
+    if expected != found:
+        raise ValueError("vectors of different lengths can't be folded")
+
+
+@_compiled("i8[:], const i8[:], i8")
+def _add_weighted(sum_P: NDArray[np.int64], values_P: NDArray[np.int64], weight: int) -> None:
+    for place in range(sum_P.size):
+        sum_P[place] += weight * values_P[place]
+
+
+@_compiled("const i8[:], f8, f4[:]")
+def _write_floats(values_P: NDArray[np.int64], step: float, floats_P: NDArray[np.float32]) -> None:
+    for place in range(values_P.size):
+        floats_P[place] = values_P[place] * step
+
+
+@_compiled("const f4[:,:], const i8[:], const f4[:], f4[:]")
+def _write_weighted_sum(
+    rows_RP: NDArray[np.float32],
+    counted_N: NDArray[np.int64],
+    factors_N: NDArray[np.float32],
+    sum_P: NDArray[np.float32],
+) -> None:
     pairs = counted_N.size // 2
     for start in range(0, sum_P.size, _BLOCK):
         sum_B = sum_P[start : start + _BLOCK]

@@ -2,7 +2,6 @@
 
 from fed_common.command_line import Command, command_line
 from fed_common.logs import log_to_stderr, run_command
-from fed_sim.engine import loops
 
 _EXPERIMENTS = "fed_sim.experiments.command"
 
@@ -26,7 +25,6 @@ app = command_line(
         "virtual": Command(
             "fed_sim.engine.command:virtual",
             "Run thousands of virtual sites with drawn images; called again, it goes on where it was killed.",
-            loops=loops.UNPROTECTED,
         ),
         "compare": Command(
             f"{_EXPERIMENTS}:compare",

@@ -30,7 +30,7 @@ _compiled = partial(compiled, fastmath={"contract"}, error_model="numpy")
 _inlined = compiled(inline="always")
 
 
-@_compiled(ahead="void(f4[:,:,::1], f4[:,:,::1], f4[::1], f4[:,:,::1], f4[:,:,:,::1], i4[:,:,:,::1])")
+@_compiled("const f4[:,:,:], const f4[:,:,:], const f4[:], f4[:,:,:], f4[:,:,:,:], i4[:,:,:,:]")
 def convolve_and_pool(
     images_NHX: Floats,
     weights_TQO: Floats,
@@ -84,7 +84,7 @@ def _convolve_row(
                     right_O[output] += b0 * x + b1 * y + b2 * z
 
 
-@_compiled(ahead="void(f4[:,:,::1], i8, i8[::1], f4[:,:,:,::1], i4[:,:,:,::1], f4[:,::1], i8)")
+@_compiled("const f4[:,:,:], i8, const i8[:], const f4[:,:,:,:], const i4[:,:,:,:], f4[:,:], i8")
 def weight_gradients(  # noqa: PLR0913, PLR0917 (a compiled loop knows arrays and numbers only)
     images_NHX: Floats,
     channels: int,
@@ -119,7 +119,7 @@ def weight_gradients(  # noqa: PLR0913, PLR0917 (a compiled loop knows arrays an
             gradients_P[size + output] += total
 
 
-@_compiled(ahead="void(f4[:,:,:,::1], i4[:,:,:,::1], f4[:,:,::1], f4[:,:,::1])")
+@_compiled("const f4[:,:,:,:], const i4[:,:,:,:], const f4[:,:,:], f4[:,:,:]")
 def image_gradients(
     pooled_gradients_NRLO: Floats, winners_NRLO: Winners, weights_OTQ: Floats, gradients_NHX: Floats
 ) -> None:
@@ -146,7 +146,7 @@ def image_gradients(
 
 
 # Squares are added in any order, so that several lanes can add.
-@compiled(ahead="void(f4[:,::1], f8, f8[::1])", fastmath={"contract", "reassoc"}, error_model="numpy")
+@compiled("const f4[:,:], f8, f8[:]", fastmath={"contract", "reassoc"}, error_model="numpy")
 def add_clipped(gradients_SP: Floats, clip_norm: float, total_P: NDArray[np.float64]) -> None:
     """Add each patient's gradient, clipped; one that isn't finite adds nothing."""
     for patient in range(gradients_SP.shape[0]):

@@ -1,7 +1,6 @@
 """Ours with privacy: patients sampled and clipped, noise from AES, a ledger for each site."""
 
 from fed_common.loading import loaded
-from fed_sim.engine.loops import PRIVATE
 
 if __name__ == "__main__":
-    loaded("fed_sim.bench.simulate.ours:run", loops=PRIVATE)(private=True)
+    loaded("fed_sim.bench.simulate.ours:run")(private=True)
