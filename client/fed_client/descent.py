@@ -15,7 +15,7 @@ from torch import nn
 
 from fed_client.algorithms.correction import Correction
 from fed_client.device_descent import DeviceDescent, stays_on_device
-from fed_client.noised_mean import noised_mean
+from fed_client.loops.moving import move, noised_mean
 from fed_client.private_step import PatientBatch, PrivateStep
 from fed_common.layout import finite_floats, flatten, load_flat
 from fed_common.plans import TrainTerms
@@ -127,9 +127,14 @@ class HostDescent:
         if self._terms.momentum:
             change_P += self._terms.momentum * self._velocity_P[block]
             self._velocity_P[block] = change_P
-        change_P *= self._terms.learning_rate
-        self._moved_P[block] -= change_P
-        narrow_P[block] = finite_floats(self._start_P[block] + self._moved_P[block])
+        move(
+            change_P,
+            self._terms.learning_rate,
+            self._start_P[block],
+            self._moved_P[block],
+            narrow_P[block],
+        )
+        finite_floats(narrow_P[block])
 
 
 def _added(parts: Iterator[NDArray[np.floating]], *, size: int) -> NDArray[np.floating]:

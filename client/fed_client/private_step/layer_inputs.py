@@ -9,11 +9,14 @@ from typing import Protocol
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_weight
 
 from fed_client.private_step.small_maps import is_small, taps_of, weight_sum
 
 # On smaller maps the sums take longer than what they spare.
 _FEWEST_OUTPUTS = 16
+# On smaller maps torch's gradient of weights takes longer than unfolded inputs and a product.
+_FEWEST_FOR_TORCH = 64
 
 
 class LayerInputs(Protocol):
@@ -105,10 +108,21 @@ class ConvolutionInputs:
         return of_outputs.view(num_patients, images * outputs.numel(), -1)
 
     def sum_with(self, outputs_PO: torch.Tensor) -> torch.Tensor:
-        """Return one product, or one for each tap if the map is small."""
-        if is_small(self.layer, self.inputs_NCHW.shape[2:], self.size):
-            outputs_NHWO = outputs_PO.view(-1, *self.size, outputs_PO.shape[1])
-            return weight_sum(self.layer, self.inputs_NCHW, outputs_NHWO).flatten(1)
+        """Return torch's own gradient on a large map, a product for each tap on a small one, or else one."""
+        layer = self.layer
+        outputs_NHWO = outputs_PO.view(-1, *self.size, outputs_PO.shape[1])
+        if is_small(layer, self.inputs_NCHW.shape[2:], self.size):
+            return weight_sum(layer, self.inputs_NCHW, outputs_NHWO).flatten(1)
+        if outputs_PO.device.type == "cpu" and self.size.numel() >= _FEWEST_FOR_TORCH:
+            sum_OCRS: torch.Tensor = conv2d_weight(  # type: ignore[no-untyped-call]
+                self.inputs_NCHW,
+                layer.weight.shape,
+                outputs_NHWO.movedim(3, 1),
+                layer.stride,
+                layer.padding,
+                layer.dilation,
+            )
+            return sum_OCRS.movedim(1, 3).flatten(1)
         return outputs_PO.T @ self.unfolded().flatten(0, 2)
 
 
