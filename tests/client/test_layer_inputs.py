@@ -1,10 +1,13 @@
 """Products of a convolution's inputs are those of torch's own unfolding, however they are made."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
+from fed_client.private_step import layer_inputs
 from fed_client.private_step.layer_inputs import ConvolutionInputs
 
 # Kernel, stride, padding, dilation, map.
@@ -19,6 +22,12 @@ LAYERS = [
     (3, 1, 1, 1, (8, 9)),
     ((3, 5), (2, 1), (1, 2), (1, 2), (17, 11)),
 ]
+
+
+@pytest.fixture(params=[64, math.inf], ids=["torch on large maps", "never torch"], autouse=True)
+def fewest_for_torch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where torch makes gradients of weights depends on the processor."""
+    monkeypatch.setattr(layer_inputs, "_FEWEST_FOR_TORCH", request.param)
 
 
 @pytest.mark.parametrize("images", [1, 3])

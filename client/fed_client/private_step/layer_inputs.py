@@ -3,6 +3,7 @@
 # Shape letters: N images, C channels, H rows, W columns, G groups, T positions, P positions of all images,
 # O outputs, K inputs of one output, S patients.
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,8 +16,8 @@ from fed_client.private_step.small_maps import is_small, taps_of, weight_sum
 
 # On smaller maps the sums take longer than what they spare.
 _FEWEST_OUTPUTS = 16
-# On smaller maps torch's gradient of weights takes longer than unfolded inputs and a product.
-_FEWEST_FOR_TORCH = 64
+# On smaller maps, or with narrower registers, torch's gradient of weights takes longer than a product.
+_FEWEST_FOR_TORCH = 64 if torch.backends.cpu.get_cpu_capability() == "AVX512" else math.inf
 
 
 class LayerInputs(Protocol):
