@@ -62,10 +62,14 @@ class Loop(Generic[Given, Found]):
 
     def new_dispatcher(self, **options: object) -> Any:  # noqa: ANN401 - numba's
         """Return one with more options."""
-        import numba  # noqa: PLC0415  # 0.3 s, which kept loops don't need
+        # These take 0.3 s, which kept loops don't need.
+        import numba  # noqa: PLC0415
+
+        from fed_common.machine_code import features  # noqa: PLC0415
 
         # At the next level loops compile for a tenth longer, and none of ours is faster.
         numba.config.OPT = type(numba.config.OPT)(2)
+        numba.config.CPU_FEATURES = features()
         seen = {
             name: value.dispatcher if isinstance(value, Loop) else value
             for name, value in self._globals_used()

@@ -84,7 +84,7 @@ def object_file(code: str, parameters: tuple[Parameter, ...]) -> bytes:
         raise TypeError(f"numba's function isn't called with ({passed}): {loop.global_value_type}")
     host = llvm.Target.from_default_triple().create_target_machine(
         cpu=llvm.get_host_cpu_name(),
-        features=llvm.get_host_cpu_features().flatten(),
+        features=features(),
         opt=_LEVEL,
         reloc="pic",
         codemodel="jitdefault",
@@ -93,12 +93,18 @@ def object_file(code: str, parameters: tuple[Parameter, ...]) -> bytes:
     return emitted
 
 
+def features() -> str:
+    """Return what the processor has, registers of 512 bits included, which LLVM avoids left to itself."""
+    found: str = llvm.get_host_cpu_features().flatten()
+    return f"{found},-prefer-256-bit" if "+avx512f" in found else found
+
+
 def processor() -> tuple[str, ...]:
     """Return what an object file is made for."""
     return (
         llvm.get_process_triple(),
         llvm.get_host_cpu_name(),
-        llvm.get_host_cpu_features().flatten(),
+        features(),
         ".".join(map(str, llvm.llvm_version_info)),
     )
 
