@@ -100,6 +100,14 @@ def weight_gradients(  # noqa: PLR0913, PLR0917 (a compiled loop knows arrays an
     size = outputs * 3 * run
     for image in range(num_images):
         gradients_P = gradients_SP[owner_N[image], start_P : start_P + size + outputs]
+        if channels == 1:
+            _weight_gradients_of_greys(
+                images_NHX[image],
+                pooled_gradients_NRLO[image],
+                winners_NRLO[image],
+                gradients_P,
+            )
+            continue
         for output in range(outputs):
             total = np.float32(0)
             for row in range(rows):
@@ -117,6 +125,38 @@ def weight_gradients(  # noqa: PLR0913, PLR0917 (a compiled loop knows arrays an
                         for q in range(run):
                             weights_Q[q] += gradient * image_Q[q]
             gradients_P[size + output] += total
+
+
+@_inlined
+def _weight_gradients_of_greys(
+    image_HW: Floats, pooled_gradients_RLO: Floats, winners_RLO: Winners, gradients_P: Floats
+) -> None:
+    """Add an image's gradients of the weights for its single channel, nine sums in registers."""
+    rows, columns, outputs = pooled_gradients_RLO.shape
+    zero = np.float32(0)
+    for output in range(outputs):
+        a, b, c, d, e, f, g, h, i = zero, zero, zero, zero, zero, zero, zero, zero, zero
+        total = zero
+        for row in range(rows):
+            for column in range(columns):
+                winner = winners_RLO[row, column, output]
+                if winner == NOBODY:
+                    continue
+                gradient = pooled_gradients_RLO[row, column, output]
+                y, x = 2 * row + winner // 2, 2 * column + winner % 2
+                total += gradient
+                a += gradient * image_HW[y, x]
+                b += gradient * image_HW[y, x + 1]
+                c += gradient * image_HW[y, x + 2]
+                d += gradient * image_HW[y + 1, x]
+                e += gradient * image_HW[y + 1, x + 1]
+                f += gradient * image_HW[y + 1, x + 2]
+                g += gradient * image_HW[y + 2, x]
+                h += gradient * image_HW[y + 2, x + 1]
+                i += gradient * image_HW[y + 2, x + 2]
+        for place, value in enumerate((a, b, c, d, e, f, g, h, i)):
+            gradients_P[9 * output + place] += value
+        gradients_P[9 * outputs + output] += total
 
 
 @_compiled("const f4[:,:,:,:], const i4[:,:,:,:], const f4[:,:,:], f4[:,:,:]")
