@@ -134,6 +134,7 @@ def _weight_gradients_of_greys(
     """Add an image's gradients of the weights for its single channel, nine sums in registers."""
     rows, columns, outputs = pooled_gradients_RLO.shape
     zero = np.float32(0)
+    one, two = np.uintp(1), np.uintp(2)  # indices that can't be negative needn't be looked at
     for output in range(outputs):
         a, b, c, d, e, f, g, h, i = zero, zero, zero, zero, zero, zero, zero, zero, zero
         total = zero
@@ -143,17 +144,17 @@ def _weight_gradients_of_greys(
                 if winner == NOBODY:
                     continue
                 gradient = pooled_gradients_RLO[row, column, output]
-                y, x = 2 * row + winner // 2, 2 * column + winner % 2
+                y, x = np.uintp(2 * row + winner // 2), np.uintp(2 * column + winner % 2)
                 total += gradient
                 a += gradient * image_HW[y, x]
-                b += gradient * image_HW[y, x + 1]
-                c += gradient * image_HW[y, x + 2]
-                d += gradient * image_HW[y + 1, x]
-                e += gradient * image_HW[y + 1, x + 1]
-                f += gradient * image_HW[y + 1, x + 2]
-                g += gradient * image_HW[y + 2, x]
-                h += gradient * image_HW[y + 2, x + 1]
-                i += gradient * image_HW[y + 2, x + 2]
+                b += gradient * image_HW[y, x + one]
+                c += gradient * image_HW[y, x + two]
+                d += gradient * image_HW[y + one, x]
+                e += gradient * image_HW[y + one, x + one]
+                f += gradient * image_HW[y + one, x + two]
+                g += gradient * image_HW[y + two, x]
+                h += gradient * image_HW[y + two, x + one]
+                i += gradient * image_HW[y + two, x + two]
         for place, value in enumerate((a, b, c, d, e, f, g, h, i)):
             gradients_P[9 * output + place] += value
         gradients_P[9 * outputs + output] += total
