@@ -25,7 +25,8 @@ def compiled(
 
     The signature is what the loop is called with: `const f4[:,:], f4[:], i8` are two contiguous arrays of
     float32, of which the first is only read, and an integer. Such a loop returns nothing, allocates nothing
-    and raises nothing. Without a signature, or called with something else, it is compiled in each process.
+    and raises nothing, and no array that it writes to overlaps another. Without a signature, or called with
+    something else, it is compiled in each process.
     `options` are those of `numba.njit`. With numpy's `error_model`, a division by zero isn't looked for.
     """
     return lambda function: Loop(function, signature, options)
@@ -58,10 +59,6 @@ class Loop(Generic[Given, Found]):
     @cached_property
     def dispatcher(self) -> Any:  # noqa: ANN401 - numba's
         """What compiles the loop for whatever it is called with, and into loops that call it."""
-        return self.new_dispatcher()
-
-    def new_dispatcher(self, **options: object) -> Any:  # noqa: ANN401 - numba's
-        """Return one with more options."""
         # These take 0.3 s, which kept loops don't need.
         import numba  # noqa: PLC0415
 
@@ -75,7 +72,7 @@ class Loop(Generic[Given, Found]):
             for name, value in self._globals_used()
         }
         function = FunctionType(self.function.__code__, self.function.__globals__ | seen)
-        return numba.njit(nogil=True, **self.options, **options)(function)
+        return numba.njit(nogil=True, **self.options)(function)
 
     def description(self) -> Iterator[object]:
         """Yield all that its machine code depends on, but for the compiler and the processor.

@@ -176,10 +176,11 @@ def test_only_what_is_const_may_be_read_only(tmp_path: Path) -> None:
         ("const f4[:,:]", "f4[:,:]", None),
         ("f8[:]", "const f8[:]", "readonly array"),
         ("    for place", "    if row < 0:\n        raise ValueError\n    for place", "raises no exception"),
+        ("    for place", "    return row\n    for place", "none"),
         ("FACTOR = 3.0", "FACTOR = [3.0]", "can't be kept: it uses FACTOR"),
         ("const f4[:,:], i8", "const f4[:,:], i4", "i4"),
     ],
-    ids=["not const", "written const", "raises", "list", "unknown number"],
+    ids=["not const", "written const", "raises", "returns", "list", "unknown number"],
 )
 def test_what_can_not_be_kept_is_refused(tmp_path: Path, before: str, after: str, words: str | None) -> None:
     loop = loop_in(tmp_path, SOURCE.replace(before, after))
