@@ -26,8 +26,8 @@ def compiled(
     The signature is what the loop is called with: `const f4[:,:], f4[:], i8` are two contiguous arrays of
     float32, of which the first is only read, and an integer. Such a loop returns nothing, allocates nothing
     and raises nothing, and no array that it writes to overlaps another. Without a signature, or called with
-    something else, it is compiled in each process.
-    `options` are those of `numba.njit`. With numpy's `error_model`, a division by zero isn't looked for.
+    something else, it is compiled in each process. `options` are those of `numba.njit`. With numpy's
+    `error_model`, a division by zero isn't looked for.
     """
     return lambda function: Loop(function, signature, options)
 
