@@ -109,7 +109,7 @@ class ConvolutionInputs:
         return of_outputs.view(num_patients, images * outputs.numel(), -1)
 
     def sum_with(self, outputs_PO: torch.Tensor) -> torch.Tensor:
-        """Return torch's own gradient on a large map, a product for each tap on a small one, else one product."""
+        """Return torch's gradient on a large map, a product for each tap on a small one, else one product."""
         layer = self.layer
         outputs_NHWO = outputs_PO.view(-1, *self.size, outputs_PO.shape[1])
         if is_small(layer, self.inputs_NCHW.shape[2:], self.size):
