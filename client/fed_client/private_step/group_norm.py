@@ -13,17 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from fed_common.compiled import compiled
+from fed_client.loops import normalisation
+from fed_client.loops.normalisation import Floats
 
-Floats = NDArray[np.float32]
-
-# Fewer numbers aren't worth waking a thread for.
-_NUMBERS_PER_THREAD = 1 << 17
-
-_compiled = compiled(fastmath={"contract"}, error_model="numpy")
+# Fewer numbers aren't worth waking a thread for, while torch's own still look for work.
+_NUMBERS_PER_THREAD = 1 << 21
 
 
 class GroupNorms:
@@ -70,12 +66,14 @@ class _Normalised(torch.autograd.Function):
         norms.over(
             inputs_NCHW.numel(),
             len(inputs_NCHW),
-            lambda part: _normalise(
+            lambda part: normalisation.normalise(
                 ctx.inputs_NTC[part],
                 ctx.scale_C,
                 shift_C,
                 layer.eps,
                 ctx.moments_N2G[part],
+                np.empty((2, len(shift_C))),
+                np.empty((2, len(shift_C)), dtype=np.float32),
                 outputs_NTC[part],
             ),
         )
@@ -91,11 +89,13 @@ class _Normalised(torch.autograd.Function):
         ctx.norms.over(
             outputs_NTC.size,
             len(outputs_NTC),
-            lambda part: _go_back(
+            lambda part: normalisation.go_back(
                 outputs_NTC[part],
                 ctx.inputs_NTC[part],
                 ctx.scale_C,
                 ctx.moments_N2G[part],
+                np.empty((2, len(ctx.scale_C))),
+                np.empty((4, len(ctx.scale_C)), dtype=np.float32),
                 at_parameters_N2C[part],
                 at_inputs_NTC[part],
             ),
@@ -108,96 +108,3 @@ def _positions(some_NCHW: torch.Tensor) -> Floats:
     """Return (N, T, C), without a copy where channels are last."""
     positions_NTC: Floats = some_NCHW.detach().movedim(1, 3).contiguous().flatten(1, 2).numpy()
     return positions_NTC
-
-
-@_compiled
-def _normalise(
-    inputs_NTC: Floats,
-    scale_C: Floats,
-    shift_C: Floats,
-    eps: float,
-    moments_N2G: NDArray[np.float64],
-    outputs_NTC: Floats,
-) -> None:
-    """Write the outputs, and each group's mean and inverse width."""
-    images, positions, channels = inputs_NTC.shape
-    width = channels // moments_N2G.shape[2]
-    sums_C = np.empty(channels)
-    means_C, factors_C = np.empty((2, channels), dtype=np.float32)
-    for image in range(images):
-        inputs_TC, outputs_TC = inputs_NTC[image], outputs_NTC[image]
-        sums_C[:] = 0
-        for position in range(positions):
-            for channel in range(channels):
-                sums_C[channel] += np.float64(inputs_TC[position, channel])
-        for first in range(0, channels, width):
-            mean = sums_C[first : first + width].sum() / (positions * width)
-            moments_N2G[image, 0, first // width] = mean
-            means_C[first : first + width] = mean
-        sums_C[:] = 0
-        for position in range(positions):
-            for channel in range(channels):
-                distance = inputs_TC[position, channel] - means_C[channel]
-                sums_C[channel] += np.float64(distance * distance)
-        for first in range(0, channels, width):
-            variance = sums_C[first : first + width].sum() / (positions * width)
-            inverse = 1 / np.sqrt(variance + eps)
-            moments_N2G[image, 1, first // width] = inverse
-            for channel in range(first, first + width):
-                factors_C[channel] = inverse * scale_C[channel]
-        for position in range(positions):
-            for channel in range(channels):
-                distance = inputs_TC[position, channel] - means_C[channel]
-                outputs_TC[position, channel] = distance * factors_C[channel] + shift_C[channel]
-
-
-@_compiled
-def _go_back(
-    outputs_NTC: Floats,
-    inputs_NTC: Floats,
-    scale_C: Floats,
-    moments_N2G: NDArray[np.float64],
-    at_parameters_N2C: Floats,
-    at_inputs_NTC: Floats,
-) -> None:
-    """Write the gradients at scale, shift and inputs, for those at the outputs.
-
-    With normalised inputs x, width w, scale s and gradients g, they are sum(g x), sum(g), and
-    (s g - mean(s g) - x mean(s g x)) / w, sums over an image's positions, means over a group's inputs.
-    """
-    images, positions, channels = inputs_NTC.shape
-    width = channels // moments_N2G.shape[2]
-    sums_C, products_C = np.empty((2, channels))
-    means_C, of_output_C, of_input_C, constant_C = np.empty((4, channels), dtype=np.float32)
-    for image in range(images):
-        outputs_TC, inputs_TC, at_inputs_TC = outputs_NTC[image], inputs_NTC[image], at_inputs_NTC[image]
-        sums_C[:] = 0
-        products_C[:] = 0
-        for channel in range(channels):
-            means_C[channel] = moments_N2G[image, 0, channel // width]
-        for position in range(positions):
-            for channel in range(channels):
-                gradient = outputs_TC[position, channel]
-                distance = inputs_TC[position, channel] - means_C[channel]
-                sums_C[channel] += np.float64(gradient)
-                products_C[channel] += np.float64(gradient * distance)
-        for first in range(0, channels, width):
-            inverse = moments_N2G[image, 1, first // width]
-            mean_gradient, mean_product = 0.0, 0.0
-            for channel in range(first, first + width):
-                products_C[channel] *= inverse
-                mean_gradient += scale_C[channel] * sums_C[channel] / (positions * width)
-                mean_product += scale_C[channel] * products_C[channel] / (positions * width)
-                at_parameters_N2C[image, 0, channel] = products_C[channel]
-                at_parameters_N2C[image, 1, channel] = sums_C[channel]
-            for channel in range(first, first + width):
-                of_output_C[channel] = inverse * scale_C[channel]
-                of_input_C[channel] = -inverse * inverse * mean_product
-                constant_C[channel] = -inverse * mean_gradient
-        for position in range(positions):
-            for channel in range(channels):
-                at_inputs_TC[position, channel] = (
-                    of_output_C[channel] * outputs_TC[position, channel]
-                    + of_input_C[channel] * (inputs_TC[position, channel] - means_C[channel])
-                    + constant_C[channel]
-                )
