@@ -20,6 +20,9 @@ _FEWEST_OUTPUTS = 16
 _FEWEST_FOR_TORCH = 64 if torch.backends.cpu.get_cpu_capability() == "AVX512" else math.inf
 
 
+EVERYTHING = slice(None)
+
+
 class LayerInputs(Protocol):
     """The inputs of one layer for a batch."""
 
@@ -28,8 +31,8 @@ class LayerInputs(Protocol):
         """Return K."""
         ...
 
-    def unfolded(self) -> torch.Tensor:
-        """Return the inputs of each output (N, G, T, K)."""
+    def unfolded(self, images: slice = EVERYTHING) -> torch.Tensor:
+        """Return the inputs of each output (N, G, T, K) of some images."""
         ...
 
     def products(self, num_patients: int) -> torch.Tensor:
@@ -52,9 +55,9 @@ class LinearInputs:
         """Return K."""
         return self.inputs_NTK.shape[2]
 
-    def unfolded(self) -> torch.Tensor:
+    def unfolded(self, images: slice = EVERYTHING) -> torch.Tensor:
         """Return them as they are."""
-        return self.inputs_NTK[:, None]
+        return self.inputs_NTK[images, None]
 
     def products(self, num_patients: int) -> torch.Tensor:
         """Return one product for each patient."""
@@ -78,7 +81,7 @@ class ConvolutionInputs:
         """Return K."""
         return self.layer.weight[0].numel()
 
-    def unfolded(self) -> torch.Tensor:
+    def unfolded(self, images: slice = EVERYTHING) -> torch.Tensor:
         """Return a copy of the pixels for each output.
 
         Channels come last, so that whole runs of memory are copied, faster than `functional.unfold` does it.
@@ -87,13 +90,13 @@ class ConvolutionInputs:
         (down, right), (below, beside) = layer.stride, layer.dilation
         rows, columns = map(int, layer.padding)  # numbers, says is_supported
         around = (0, 0, columns, columns, rows, rows)
-        padded_NHWC = functional.pad(self.inputs_NCHW.movedim(1, 3), around).contiguous()
+        padded_NHWC = functional.pad(self.inputs_NCHW[images].movedim(1, 3), around).contiguous()
         image, row, column, _ = padded_NHWC.stride()
         channels = layer.in_channels // layer.groups
         return padded_NHWC.as_strided(
-            (len(self.inputs_NCHW), layer.groups, *self.size, *layer.kernel_size, channels),
+            (len(padded_NHWC), layer.groups, *self.size, *layer.kernel_size, channels),
             (image, channels, row * down, column * right, row * below, column * beside, 1),
-        ).reshape(len(self.inputs_NCHW), layer.groups, self.size.numel(), -1)
+        ).reshape(len(padded_NHWC), layer.groups, self.size.numel(), -1)
 
     def products(self, num_patients: int) -> torch.Tensor:
         """Return sums of the products of pixels, each made once, not once for every tap of the kernel."""
@@ -105,7 +108,8 @@ class ConvolutionInputs:
         of_pixels = of_pixels.view(num_patients, *(images, *pixels) * 2)
         of_outputs = of_pixels.new_zeros(num_patients, *(images, *outputs) * 2)
         for tap in taps_of(self.layer, pixels, outputs):
-            of_outputs[:, *tap.outputs, *tap.outputs] += of_pixels[:, *tap.inputs, *tap.inputs]
+            # Not `+=`, which would copy the sum to where it is.
+            of_outputs[:, *tap.outputs, *tap.outputs].add_(of_pixels[:, *tap.inputs, *tap.inputs])
         return of_outputs.view(num_patients, images * outputs.numel(), -1)
 
     def sum_with(self, outputs_PO: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ in nine. Here each tap of the kernel is one product of the pixels that it meets.
 
 import itertools
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -30,14 +31,30 @@ class Tap:
     inputs: Part
 
 
-def taps_of(layer: nn.Conv2d, inputs: torch.Size, outputs: torch.Size) -> list[Tap]:
+def taps_of(layer: nn.Conv2d, inputs: torch.Size, outputs: torch.Size) -> tuple[Tap, ...]:
     """Return the taps of a convolution between maps (H, W) of these sizes; some may connect nothing."""
+    padding = tuple(map(int, layer.padding))
+    return _taps(layer.kernel_size, layer.stride, padding, layer.dilation, inputs, outputs)
+
+
+@cache  # they are the same in each step of a network
+def _taps(
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    inputs: torch.Size,
+    outputs: torch.Size,
+) -> tuple[Tap, ...]:
     rows, columns = (
-        [_connected(layer, axis, tap, inputs[axis], outputs[axis]) for tap in range(layer.kernel_size[axis])]
+        [
+            _connected(tap * dilation[axis] - padding[axis], stride[axis], inputs[axis], outputs[axis])
+            for tap in range(kernel[axis])
+        ]
         for axis in (0, 1)
     )
     everybody = slice(None)
-    return [
+    return tuple(
         Tap(
             row=row,
             column=column,
@@ -45,7 +62,7 @@ def taps_of(layer: nn.Conv2d, inputs: torch.Size, outputs: torch.Size) -> list[T
             inputs=(everybody, rows[row][1], columns[column][1]),
         )
         for row, column in itertools.product(range(len(rows)), range(len(columns)))
-    ]
+    )
 
 
 def is_small(layer: nn.Conv2d, inputs: torch.Size, outputs: torch.Size) -> bool:
@@ -92,8 +109,8 @@ class _ByTaps(torch.autograd.Function):
         inputs_NHWC = inputs_NCHW.movedim(1, 3)
         outputs_NHWO = inputs_NCHW.new_zeros(len(inputs_NCHW), *size, layer.out_channels)
         for tap in ctx.taps:
-            outputs_NHWO[tap.outputs] += _product(
-                inputs_NHWC[tap.inputs], ctx.weight_RSOC[tap.row, tap.column].T
+            outputs_NHWO[tap.outputs].add_(
+                _product(inputs_NHWC[tap.inputs], ctx.weight_RSOC[tap.row, tap.column].T)
             )
         return outputs_NHWO.movedim(3, 1)
 
@@ -103,8 +120,8 @@ class _ByTaps(torch.autograd.Function):
         outputs_NHWO = gradients[0].movedim(1, 3)
         inputs_NHWC = outputs_NHWO.new_zeros(len(outputs_NHWO), *ctx.size, ctx.weight_RSOC.shape[3])
         for tap in ctx.taps:
-            inputs_NHWC[tap.inputs] += _product(
-                outputs_NHWO[tap.outputs], ctx.weight_RSOC[tap.row, tap.column]
+            inputs_NHWC[tap.inputs].add_(
+                _product(outputs_NHWO[tap.outputs], ctx.weight_RSOC[tap.row, tap.column])
             )
         return inputs_NHWC.movedim(3, 1), None, None
 
@@ -129,10 +146,8 @@ def _output_size(layer: nn.Conv2d, inputs: torch.Size) -> torch.Size:
     )
 
 
-def _connected(layer: nn.Conv2d, axis: int, tap: int, inputs: int, outputs: int) -> tuple[slice, slice]:
-    """Return which outputs along an axis a tap makes of which inputs."""
-    stride = layer.stride[axis]
-    first = tap * layer.dilation[axis] - int(layer.padding[axis])  # the input of output 0
+def _connected(first: int, stride: int, inputs: int, outputs: int) -> tuple[slice, slice]:
+    """Return which outputs along an axis a tap makes of which inputs, of which output 0 has the `first`."""
     low = max(0, -(first // stride))
     high = max(low, min(outputs, (inputs - 1 - first) // stride + 1))
     start = low * stride + first
