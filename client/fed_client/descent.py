@@ -1,6 +1,6 @@
 """What follows the clipped sum of a private step: noise, the public divisor, and the move of the weights."""
 
-# Shape letters: P parameters of the flattened model.
+# Shape letters: P parameters of the flattened model, or a piece of them.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,25 +10,26 @@ from functools import partial
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from fed_client.algorithms.correction import Correction
 from fed_client.device_descent import DeviceDescent, stays_on_device
 from fed_client.loops.moving import move, noised_mean
-from fed_client.private_step import PatientBatch, PrivateStep
-from fed_common.layout import finite_floats, flatten, load_flat
+from fed_client.parameter_memory import ParameterMemory, Piece
+from fed_client.private_step import BookkeepingStep, PatientBatch, PrivateStep
+from fed_client.private_step.step import Sums, added
+from fed_common.errors import MalformedMessageError
+from fed_common.layout import cut
 from fed_common.plans import TrainTerms
 from fed_common.randomness import Randomness
 
-# What a step does to a parameter is done while it is in the processor's cache.
-_PARAMETERS_AT_ONCE = 1 << 17
-
-Mapping = Callable[[Callable[[slice], None], Iterable[slice]], Iterator[None]]
+Mapping = Callable[[Callable[[list[Piece]], None], Iterable[list[Piece]]], Iterator[None]]
 
 
 class Descent(Protocol):
-    """One round's way down, in private steps; the model follows with the next of them, if not before."""
+    """One round's way down, in private steps of the model itself."""
 
     @property
     def numbers_at_once(self) -> int:
@@ -37,10 +38,6 @@ class Descent(Protocol):
 
     def take(self, batches: Iterator[PatientBatch]) -> None:
         """Take a step with those who were drawn: nothing of their sum is kept."""
-        ...
-
-    def moved(self) -> NDArray[np.float64]:
-        """Return how far the flat parameters are from where they began, as memory of the caller's."""
         ...
 
 
@@ -66,7 +63,7 @@ def descent_of(  # noqa: PLR0913 (a round's, which `train_privately` explains)
 
 
 class HostDescent:
-    """Goes down in the processor's memory, block by block."""
+    """Goes down in the processor's memory, piece by piece, each parameter where it is."""
 
     # A network's maps take some hundred times its input, and are faster in the processor's cache.
     numbers_at_once = 1 << 19
@@ -82,74 +79,55 @@ class HostDescent:
         randomness: Randomness,
         over: Mapping,
     ) -> None:
-        self._model, self._step, self._terms = model, step, terms
+        self._step, self._terms = step, terms
         self._divisor, self._correction = divisor, correction
         self._randomness, self._over = randomness, over
         self._steps_taken = 0
-        self._start_P = flatten(model)
-        self._moved_P = np.zeros(self._start_P.size)  # `zeros_like` would write to its memory
-        self._velocity_P = np.zeros(self._start_P.size if terms.momentum else 0)
-        # What the model hasn't got yet. After its last step nobody asks the model.
-        self._next_P: NDArray[np.floating] | None = None
+        self._memory = ParameterMemory(model.parameters())
+        self._velocity_P = np.zeros(self._memory.size if terms.momentum else 0)
 
     def take(self, batches: Iterator[PatientBatch]) -> None:
         """Take a step with those who were drawn: nothing of their sum is kept."""
-        if self._next_P is not None:
-            load_flat(self._model, self._next_P)
-            self._next_P = None  # its memory makes room
-        sums = (
-            self._step.clipped_sum(
-                batch, clip_norm=self._terms.dp.clip_norm, class_weights=self._terms.class_weights
-            )
-            for batch in batches
-        )
-        sum_P = _added(sums, size=self._start_P.size)
-        # The weights as the model gets them; once a block's sum is read, its memory is theirs.
-        narrow_P = sum_P if sum_P.dtype == np.float32 else np.empty_like(self._start_P)
-        deque(
-            self._over(partial(self._move, sum_P, narrow_P), _blocks(sum_P.size)),
-            maxlen=0,  # waits for all, and keeps nothing
-        )
+        sums = added(map(self._clipped_sums, batches)) or list(map(torch.zeros_like, self._memory.tensors))
+        move = partial(self._move, self._memory.as_runs(sums))
+        deque(self._over(move, self._memory.blocks), maxlen=0)  # waits for all, and keeps nothing
         self._steps_taken += 1
-        self._next_P = narrow_P
+        self._memory.follow()
 
-    def moved(self) -> NDArray[np.float64]:
-        """Return how far the flat parameters are from where they began, as memory of the caller's."""
-        return self._moved_P
+    def _clipped_sums(self, batch: PatientBatch) -> Sums:
+        clip_norm, class_weights = self._terms.dp.clip_norm, self._terms.class_weights
+        if isinstance(self._step, BookkeepingStep):
+            return self._step.clipped_sums(batch, clip_norm=clip_norm, class_weights=class_weights)
+        sum_P = self._step.clipped_sum(batch, clip_norm=clip_norm, class_weights=class_weights)
+        return cut(torch.from_numpy(sum_P), self._memory.tensors)
 
-    def _move(self, sum_P: NDArray[np.floating], narrow_P: NDArray[np.floating], block: slice) -> None:
+    def _move(self, sums: list[NDArray[np.floating]], block: list[Piece]) -> None:
         std = self._terms.dp.noise_std
-        drawn_P = self._randomness.gaussian(sum_P[block].size, std=std)
-        change_P = noised_mean(sum_P[block], drawn_P, std=std, divisor=self._divisor)
-        if self._correction is not None:
-            weights_P = self._start_P[block] + self._moved_P[block]
-            change_P = self._correction(self._steps_taken, block, change_P, weights_P)
-        if self._terms.momentum:
-            change_P += self._terms.momentum * self._velocity_P[block]
-            self._velocity_P[block] = change_P
-        move(
-            change_P,
-            self._terms.learning_rate,
-            self._start_P[block],
-            self._moved_P[block],
-            narrow_P[block],
-        )
-        finite_floats(narrow_P[block])
-
-
-def _added(parts: Iterator[NDArray[np.floating]], *, size: int) -> NDArray[np.floating]:
-    """Return the sum of the parts, the first of which isn't added to zeros: that would take time."""
-    sum_P = next(parts, None)
-    if sum_P is None:
-        return np.zeros(size)
-    for part_P in parts:
-        sum_P = sum_P.astype(np.float64, copy=False)
-        sum_P += part_P
-    return sum_P
-
-
-def _blocks(size: int) -> Iterator[slice]:
-    return (slice(start, start + _PARAMETERS_AT_ONCE) for start in range(0, size, _PARAMETERS_AT_ONCE))
+        drawn_P = self._randomness.gaussian(sum(piece.size for piece in block), std=std)
+        start = 0
+        for piece in block:
+            change_P = noised_mean(
+                sums[piece.parameter][piece.memory],
+                drawn_P[start : start + piece.size],
+                std=std,
+                divisor=self._divisor,
+            )
+            start += piece.size
+            weights_P = self._memory.runs[piece.parameter][piece.memory]
+            if self._correction is not None:
+                change_P = piece.in_memory_order(
+                    self._correction(
+                        self._steps_taken,
+                        piece.place,
+                        piece.in_flat_order(change_P),
+                        piece.in_flat_order(weights_P.astype(np.float64)),
+                    )
+                )
+            if self._terms.momentum:
+                change_P += self._terms.momentum * self._velocity_P[piece.place]
+                self._velocity_P[piece.place] = change_P
+            if not move(change_P, self._terms.learning_rate, weights_P):
+                raise MalformedMessageError("parameters must be finite float32 numbers")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from fed_client.descent import HostDescent, descent_of
 from fed_client.model_inputs import ModelInputs, inputs_for
 from fed_client.private_step import MakeStep, PatientBatch, private_step
 from fed_common.errors import FedError
-from fed_common.layout import flatten
+from fed_common.layout import cut, flatten
 from fed_common.models import trained_part
 from fed_common.plans import DpTerms, TrainTerms
 from fed_common.randomness import Randomness
@@ -84,7 +84,7 @@ def train_privately(  # noqa: PLR0913 (four of them are seams, for tests, the au
                 raise TrainingStoppedError("training was asked to stop")
             picked = _sample(images_of, terms.dp, randomness)
             descent.take(physical_batches(inputs, picked, numbers=descent.numbers_at_once))
-        return descent.moved()
+    return _moved(trained_part(model), local)
 
 
 def _copy_of(model: nn.Module) -> nn.Module:
@@ -96,6 +96,16 @@ def _copy_of(model: nn.Module) -> nn.Module:
             parameter.detach().clone(memory_format=order), requires_grad=parameter.requires_grad
         )
     return copy.deepcopy(model, copies)
+
+
+def _moved(before: nn.Module, after: nn.Module) -> NDArray[np.float64]:
+    """Return how far the flat parameters are from where they were."""
+    was, now = ([parameter.detach().cpu() for parameter in model.parameters()] for model in (before, after))
+    moved_P = torch.empty(sum(map(torch.numel, was)), dtype=torch.float64)
+    for piece, one, other in zip(cut(moved_P, was), now, was, strict=True):
+        torch.sub(one, other, out=piece)  # one pass over each, whatever the orders of their memory are
+    found_P: NDArray[np.float64] = moved_P.numpy()
+    return found_P
 
 
 def clip_update(delta_P: NDArray[np.float64], norm: float) -> NDArray[np.float64]:

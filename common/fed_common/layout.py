@@ -5,6 +5,7 @@ running statistics) would publish them without noise, so it has no layout.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -39,11 +40,21 @@ def num_parameters(layout: Layout) -> int:
 def flatten(model: nn.Module) -> NDArray[np.float32]:
     """Return a copy of the model's parameters as one vector."""
     parameters = [parameter.detach() for parameter in model.parameters()]
-    vector = torch.empty(sum(parameter.numel() for parameter in parameters))
-    pieces = torch.split(vector, [parameter.numel() for parameter in parameters])
-    for piece, parameter in zip(pieces, parameters, strict=True):  # copied once, whatever their strides are
-        piece.view(parameter.shape).copy_(parameter)
-    return np.asarray(vector)
+    vector_P = torch.empty(sum(parameter.numel() for parameter in parameters))
+    return joined(parameters, vector_P).numpy()
+
+
+def joined(tensors: Sequence[torch.Tensor], vector_P: torch.Tensor) -> torch.Tensor:
+    """Return the vector, to which tensors shaped as a model's parameters have been written."""
+    for piece, tensor in zip(cut(vector_P, tensors), tensors, strict=True):
+        piece.copy_(tensor)  # once, whatever its strides are
+    return vector_P
+
+
+def cut(vector_P: torch.Tensor, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Return the vector's pieces, shaped as a model's parameters, in its memory."""
+    pieces = torch.split(vector_P, [tensor.numel() for tensor in tensors])
+    return [piece.view(tensor.shape) for piece, tensor in zip(pieces, tensors, strict=True)]
 
 
 def load_flat(model: nn.Module, vector_P: NDArray[np.floating]) -> None:

@@ -52,7 +52,7 @@ def train(
     randomness: Randomness, threads: int, *, momentum: float = 0.0, steps: int = 1
 ) -> NDArray[np.float64]:
     """Return how far a network of four blocks of parameters moves from zero."""
-    head = nn.Linear(1024, 100, bias=False)
+    head = nn.Linear(1024, 1000, bias=False)
     nn.init.zeros_(head.weight)
     model = nn.Sequential(nn.Flatten(), head)
     images = LabelledImages(

@@ -13,6 +13,7 @@ from fed_common.randomness import grid_spacing
 
 _compiled = partial(compiled, error_model="numpy")
 _inlined = compiled(inline="always")
+_LARGEST = np.finfo(np.float32).max
 
 
 def noised_mean(
@@ -23,41 +24,45 @@ def noised_mean(
     It takes the place of the noise in `drawn_P`.
     """
     write: Any = _write_of_float32 if sum_P.dtype == np.float32 else _write_of_float64
-    write(sum_P, drawn_P, grid_spacing(std), divisor)
+    spacing = grid_spacing(std)
+    write(sum_P, drawn_P, 1 / spacing, spacing / divisor)
     return drawn_P
 
 
-@_compiled("const f8[:], f8, const f4[:], f8[:], f4[:]")
-def move(
-    change_P: NDArray[np.float64],
-    rate: float,
-    start_P: NDArray[np.float32],
-    moved_P: NDArray[np.float64],
-    weights_P: NDArray[np.float32],
+def move(change_P: NDArray[np.float64], rate: float, weights_P: NDArray[np.float32]) -> bool:
+    """Go `rate` times the change down from the weights, in their place, and tell whether all are finite."""
+    beyond = np.zeros(1, dtype=np.int64)
+    _go_down(change_P, rate, weights_P, beyond)
+    return not beyond[0]
+
+
+@_compiled("const f8[:], f8, f4[:], i8[:]")
+def _go_down(
+    change_P: NDArray[np.float64], rate: float, weights_P: NDArray[np.float32], beyond: NDArray[np.int64]
 ) -> None:
-    """Go `rate` times the change down: write how far it is from the start then, and where that is."""
+    found = 0
     for place in range(change_P.size):
-        moved = moved_P[place] - rate * change_P[place]
-        moved_P[place] = moved
-        weights_P[place] = np.float32(start_P[place] + moved)
+        weight = np.float32(weights_P[place] - rate * change_P[place])
+        weights_P[place] = weight
+        found |= not abs(weight) <= _LARGEST  # which no NaN is
+    beyond[0] = found
 
 
 @_compiled("const f4[:], f8[:], f8, f8")
 def _write_of_float32(
-    sum_P: NDArray[np.float32], mean_P: NDArray[np.float64], spacing: float, divisor: float
+    sum_P: NDArray[np.float32], mean_P: NDArray[np.float64], fineness: float, of_grid: float
 ) -> None:
-    _write(sum_P, mean_P, spacing, divisor)
+    _write(sum_P, mean_P, fineness, of_grid)
 
 
 @_compiled("const f8[:], f8[:], f8, f8")
 def _write_of_float64(
-    sum_P: NDArray[np.float64], mean_P: NDArray[np.float64], spacing: float, divisor: float
+    sum_P: NDArray[np.float64], mean_P: NDArray[np.float64], fineness: float, of_grid: float
 ) -> None:
-    _write(sum_P, mean_P, spacing, divisor)
+    _write(sum_P, mean_P, fineness, of_grid)
 
 
 @_inlined
-def _write(sum_P: NDArray[np.floating], mean_P: NDArray[np.float64], spacing: float, divisor: float) -> None:
-    fineness = 1 / spacing
+def _write(sum_P: NDArray[np.floating], mean_P: NDArray[np.float64], fineness: float, of_grid: float) -> None:
     for place in range(sum_P.size):
-        mean_P[place] = np.rint((sum_P[place] + mean_P[place]) * fineness) * spacing / divisor
+        mean_P[place] = np.rint((sum_P[place] + mean_P[place]) * fineness) * of_grid

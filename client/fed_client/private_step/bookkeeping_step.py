@@ -29,12 +29,17 @@ from fed_client.private_step.layer_gradients import (
     layer_gradients,
 )
 from fed_client.private_step.small_maps import convolved
-from fed_client.private_step.step import ROUNDING, PatientBatch, UnsupportedLayerError, by_number_of_images
+from fed_client.private_step.step import (
+    ROUNDING,
+    PatientBatch,
+    Sums,
+    UnsupportedLayerError,
+    added,
+    by_number_of_images,
+)
 from fed_common.errors import PrivacyError
+from fed_common.layout import cut, joined
 from fed_common.objective import image_losses
-
-# Where in the flat vector a part of a sum belongs, and the part in its parameter's shape.
-Piece = tuple[slice, torch.Tensor]
 
 
 class _Record(NamedTuple):
@@ -62,14 +67,14 @@ class BookkeepingStep:
         self._order = torch.channels_last if cpu else torch.contiguous_format
         model.to(memory_format=self._order)  # type: ignore[call-overload]
         self._parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
-        self._places = _places(model)
+        self._layers = _layers(model)
         self._size = sum(parameter.numel() for parameter in self._parameters.values())
         self._records: list[_Record] = []
         for layer in model.modules():
             if hasattr(layer, "inplace"):  # what a layer gave must stay what it was
                 setattr(layer, "inplace", False)  # noqa: B010  # for mypy an attribute of a module is one too
         norms = GroupNorms()
-        for layer in self._places:
+        for layer in self._layers:
             if type(layer) is nn.Conv2d:
                 layer.forward = partial(convolved, layer)  # type: ignore[method-assign]
             elif type(layer) is nn.GroupNorm:
@@ -80,18 +85,19 @@ class BookkeepingStep:
         self, batch: PatientBatch, *, clip_norm: float, class_weights: Sequence[float] = ()
     ) -> NDArray[np.floating]:
         """Return the sum (P) over patients of their clipped mean gradients."""
-        parts = list(by_number_of_images(batch))
-        if len(parts) == 1:
-            pieces = self._clipped_pieces(batch, clip_norm, class_weights)
-            total_P = torch.empty(self._size)  # after the passes, which take much memory
-            for place, piece in pieces:
-                total_P[place].view(piece.shape).copy_(piece)
-        else:
-            # Most of numpy's zeros take no memory until they are written to, after the first passes.
-            total_P = torch.from_numpy(np.zeros(self._size))
-            self.add_clipped_sum(batch, total_P, clip_norm=clip_norm, class_weights=class_weights)
-        sum_P: NDArray[np.floating] = total_P.numpy()
+        sums = self.clipped_sums(batch, clip_norm=clip_norm, class_weights=class_weights)
+        sum_P: NDArray[np.floating] = joined(sums, torch.empty(self._size, dtype=sums[0].dtype)).numpy()
         return sum_P
+
+    def clipped_sums(
+        self, batch: PatientBatch, *, clip_norm: float, class_weights: Sequence[float] = ()
+    ) -> Sums:
+        """Return the sum for each parameter, on the processor, without a copy into one vector."""
+        parts = (
+            [piece.cpu() for piece in self._clipped_pieces(same, clip_norm, class_weights)]
+            for same in by_number_of_images(batch)
+        )
+        return added(parts) or self._nothing()
 
     def add_clipped_sum(
         self,
@@ -102,16 +108,19 @@ class BookkeepingStep:
         class_weights: Sequence[float] = (),
     ) -> None:
         """Add the sum to `total_P`, on whatever device that is."""
+        totals = cut(total_P, list(self._parameters.values()))
         for same in by_number_of_images(batch):
-            for place, piece in self._clipped_pieces(same, clip_norm, class_weights):
-                total_P[place].view(piece.shape).add_(piece.to(total_P.device))
+            for total, piece in zip(
+                totals, self._clipped_pieces(same, clip_norm, class_weights), strict=True
+            ):
+                total.add_(piece.to(total.device))
 
     def _clipped_pieces(
         self, batch: PatientBatch, clip_norm: float, weights: Sequence[float]
-    ) -> Iterator[Piece]:
-        """Return all pieces of the sum, each with its place; the patients have as many images."""
+    ) -> Iterator[torch.Tensor]:
+        """Return each parameter's part of the sum; the patients have as many images."""
         if not batch.num_patients:
-            return iter([(slice(0, self._size), torch.zeros(self._size))])
+            return iter(self._nothing())
         gradients = self._gradients(batch, weights)
         squares = [one.squared_norms_S for layer in gradients.values() for one in layer]
         squared_S = torch.stack(squares).cpu().double().sum(0)  # one way from a GPU instead of many
@@ -123,14 +132,13 @@ class BookkeepingStep:
 
     def _pieces(
         self, gradients: dict[nn.Module, list[LayerGradients]], factors_S: torch.Tensor
-    ) -> Iterator[Piece]:
-        for layer, place in self._places.items():
-            start = place.start
+    ) -> Iterator[torch.Tensor]:
+        for layer in self._layers:
             for part in gradients.pop(layer):  # its memory makes room for the sum
-                piece = part.weighted_sum(factors_S)
-                end = start + piece.numel()
-                yield slice(start, end), piece
-                start = end
+                yield part.weighted_sum(factors_S)
+
+    def _nothing(self) -> Sums:
+        return [torch.zeros_like(parameter) for parameter in self._parameters.values()]
 
     def _gradients(
         self, batch: PatientBatch, weights: Sequence[float]
@@ -160,7 +168,7 @@ class BookkeepingStep:
             / len(logits_NK)
         )
         records, self._records = self._records, []
-        if sorted(id(record.layer) for record in records) != sorted(map(id, self._places)):
+        if sorted(id(record.layer) for record in records) != sorted(map(id, self._layers)):
             raise PrivacyError("the model can't be trained privately: a layer is used twice, or not at all")
         if any(record.version != record.output._version for record in records):
             raise PrivacyError("the model can't be trained privately: what a layer gave is changed in place")
@@ -177,17 +185,17 @@ def _gradients_of(record: _Record, at_output: torch.Tensor, num_patients: int) -
     return list(layer_gradients(record.layer, record.inputs, at_output, num_patients=num_patients))
 
 
-def _places(model: nn.Module) -> dict[nn.Module, slice]:
-    """Return where the parameters of each layer are in the flat vector."""
-    places: dict[nn.Module, slice] = {}
-    start = 0
+def _layers(model: nn.Module) -> list[nn.Module]:
+    """Return those that have parameters, in the order of these."""
+    layers: list[nn.Module] = []
+    size = 0
     for name, layer in model.named_modules():
-        size = sum(parameter.numel() for parameter in layer.parameters(recurse=False))
-        if size and not is_supported(layer):
+        own = sum(parameter.numel() for parameter in layer.parameters(recurse=False))
+        if own and not is_supported(layer):
             raise UnsupportedLayerError(f"layer {name or 'itself'} is a {type(layer).__name__}")
-        if size:
-            places[layer] = slice(start, start + size)
-            start += size
-    if start != sum(parameter.numel() for parameter in model.parameters()):
+        if own:
+            layers.append(layer)
+            size += own
+    if size != sum(parameter.numel() for parameter in model.parameters()):
         raise UnsupportedLayerError("two layers share their parameters")
-    return places
+    return layers

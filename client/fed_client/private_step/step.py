@@ -2,7 +2,7 @@
 
 # Shape letters: N images, C channels, H rows, W columns, S patients, P parameters of the flattened model.
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,9 @@ from fed_common.errors import PrivacyError
 # A gradient in float32 depends on who else is in the batch, in the last places. Clipped shorter by so much, a
 # patient moves the sum by less than the clip norm all the same.
 ROUNDING = 2.0**-16
+
+# A sum over patients of what each parameter gets, in its shape and order.
+Sums = list[torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # a repr ends in a log
@@ -58,6 +61,15 @@ def by_number_of_images(batch: PatientBatch) -> Iterator[PatientBatch]:
     numbers = counts_S.unique().tolist()  # type: ignore[no-untyped-call]
     for number in numbers:
         yield batch if len(numbers) == 1 else batch.only(counts_S == number)
+
+
+def added(parts: Iterable[Sums]) -> Sums:
+    """Return the sum of the parts, in float64 if there are several; nothing of none."""
+    parts = iter(parts)
+    total = next(parts, [])
+    for part in parts:
+        total = [one.double().add_(other) for one, other in zip(total, part, strict=True)]
+    return total
 
 
 class UnsupportedLayerError(PrivacyError):
