@@ -13,7 +13,7 @@ from tests.client.fake_randomness import FakeRandomness
 from torch import nn
 
 from fed_client.dataset import LabelledImages
-from fed_client.private_step import PatientBatch, PrivateStep, private_step
+from fed_client.private_step import PatientBatch, PrivateStep, layer_gradients, private_step
 from fed_client.private_step.bookkeeping_step import BookkeepingStep
 from fed_client.private_step.compiled_step import CompiledStep
 from fed_client.private_step.opacus_step import OpacusStep
@@ -169,6 +169,21 @@ def test_every_step_gives_what_differentiation_gives(
     np.testing.assert_allclose(sum_P, expected_P, atol=5e-5 * np.abs(expected_P).max())
 
 
+@pytest.mark.parametrize("owners", [ONE_EACH, SEVERAL])
+@pytest.mark.parametrize("name", sorted(NETWORKS.keys() - DEEP))
+def test_the_books_sums_are_shaped_as_the_parameters_however_many_patients_are_multiplied_at_once(
+    name: str, owners: Sequence[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, batch = network(name), batch_of(owners, NETWORKS[name][1])
+    at_once_P = BookkeepingStep(copy.deepcopy(model)).clipped_sum(batch, clip_norm=CLIP)
+    monkeypatch.setattr(layer_gradients, "_NUMBERS_AT_ONCE", 1)
+
+    sums = BookkeepingStep(model).clipped_sums(batch, clip_norm=CLIP)
+
+    assert [one.shape for one in sums] == [parameter.shape for parameter in model.parameters()]
+    np.testing.assert_allclose(torch.cat([one.flatten() for one in sums]), at_once_P, atol=1e-6)
+
+
 @pytest.mark.parametrize("make_step", [OpacusStep, BookkeepingStep])
 @pytest.mark.parametrize("name", DEEP)
 def test_in_float64_a_deep_network_gives_what_differentiation_gives(
@@ -225,6 +240,31 @@ def test_one_patient_more_moves_the_sum_by_the_clip_norm_at_most(
     )
 
     assert np.linalg.norm(difference_P) <= CLIP * (1 + 1e-12)  # float64, in which sums are added
+
+
+@pytest.mark.parametrize(
+    ("channels", "side", "pixels", "head", "clip_norm"),
+    [(64, 4, 1e-24, 1e17, 1e-9), (64, 4, 1e-23, 1.0, 1e-26), (16, 16, 1e-23, 1.0, 1e-26)],
+    ids=["products", "small products", "side by side"],
+)
+def test_no_gradient_hides_where_its_square_is_nothing_in_float32(
+    new_step: Callable[[nn.Module], PrivateStep],
+    channels: int,
+    side: int,
+    pixels: float,
+    head: float,
+    clip_norm: float,
+) -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(64 * side**2, 3, bias=False)
+    nn.init.normal_(linear.weight, std=head)
+    model = nn.Sequential(nn.Conv2d(channels, 64, 3, padding=1, bias=False), nn.Flatten(), linear)
+    batch = batch_of([0], (channels, side, side))
+    batch.images_NCHW.mul_(pixels)
+
+    sum_P = new_step(model).clipped_sum(batch, clip_norm=clip_norm).astype(np.float64)
+
+    assert 0 < np.linalg.norm(sum_P) <= clip_norm
 
 
 @pytest.mark.parametrize("pixel", [float("nan"), float("inf")])

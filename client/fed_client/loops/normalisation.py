@@ -36,7 +36,7 @@ def normalise(  # noqa: PLR0913, PLR0917 (a compiled loop knows arrays and numbe
     groups = moments_N2G.shape[2]
     width = channels // groups
     sums_C, squares_C = sums_BC[0], sums_BC[1]
-    factors_C, terms_C = lines_LC[0], lines_LC[1]
+    means_C, factors_C = lines_LC[0], lines_LC[1]
     for image in range(images):
         inputs_TC, outputs_TC = inputs_NTC[image], outputs_NTC[image]
         for channel in range(channels):
@@ -67,14 +67,12 @@ def normalise(  # noqa: PLR0913, PLR0917 (a compiled loop knows arrays and numbe
             moments_N2G[image, 0, group] = mean
             moments_N2G[image, 1, group] = inverse
             for channel in range(group * width, (group + 1) * width):
-                factor = inverse * scale_C[channel]
-                factors_C[channel] = np.float32(factor)
-                terms_C[channel] = np.float32(shift_C[channel] - mean * factor)
+                means_C[channel] = np.float32(mean)
+                factors_C[channel] = np.float32(inverse * scale_C[channel])
         for position in range(positions):
             for channel in range(channels):
-                outputs_TC[position, channel] = (
-                    inputs_TC[position, channel] * factors_C[channel] + terms_C[channel]
-                )
+                distance = inputs_TC[position, channel] - means_C[channel]
+                outputs_TC[position, channel] = distance * factors_C[channel] + shift_C[channel]
 
 
 @_compiled(

@@ -97,7 +97,7 @@ class BookkeepingStep:
             [piece.cpu() for piece in self._clipped_pieces(same, clip_norm, class_weights)]
             for same in by_number_of_images(batch)
         )
-        return added(parts) or self._nothing()
+        return added(parts) or [nothing.cpu() for nothing in self._nothing()]
 
     def add_clipped_sum(
         self,

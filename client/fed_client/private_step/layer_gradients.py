@@ -26,6 +26,8 @@ from fed_common.models.weight_standardisation import WeightStandardisedConvoluti
 
 # Rounding error of a Gram matrix's product, in parts of its terms' sizes: 16 units of float32's last place.
 _GRAM_ERROR = 2.0**-20
+# A product below this may be nothing in float32, where who chooses the weights could hide a gradient.
+_UNDERFLOW = 2.0**-126
 # Of 64 squares that are added in float32 at most 4 units of its last place are lost.
 _RUN, _MOST_IN_DOUBLE = 64, 1 << 12
 # Unfolded inputs that are multiplied while they are in the processor's cache.
@@ -115,7 +117,11 @@ def _of_norm(
         normalised = functional.layer_norm(inputs, layer.normalized_shape, eps=layer.eps)
         over = tuple(range(1, inputs.dim() - len(layer.normalized_shape)))
     for gradients in (outputs * normalised, outputs):
-        yield SideBySide((gradients.sum(over) if over else gradients).flatten(1), num_patients)
+        yield SideBySide(
+            (gradients.sum(over) if over else gradients).flatten(1),
+            num_patients,
+            lambda sum_P: sum_P.view(layer.weight.shape),
+        )
 
 
 def _of_product(
@@ -190,14 +196,20 @@ class NormsOnly:
         self._standardised = standardised
         if standardised:
             outputs_STO = outputs_STO / standardised.widths_O
-        inputs_STT, outputs_STT = inputs.products(len(outputs_STO)), outputs_STO @ outputs_STO.mT
-        squared_S = (inputs_STT * outputs_STT).sum((1, 2), dtype=_wide(inputs_STT))
-        # The terms may cancel and be larger than their sum. A norm that is rounded up clips no less.
-        lengths_ST = (inputs_STT.diagonal(0, 1, 2) * outputs_STT.diagonal(0, 1, 2)).sqrt()
+        wide = _wide(outputs_STO)
+        inputs_STT, outputs_STT = (
+            products.to(wide)
+            for products in (inputs.products(len(outputs_STO)), outputs_STO @ outputs_STO.mT)
+        )
+        squared_S = (inputs_STT * outputs_STT).sum((1, 2))
         if standardised:
             inputs_STK = _in_a_row(inputs.unfolded(), len(outputs_STO))[:, 0]
             squared_S -= standardised.lost_squares_S(inputs_STK, outputs_STO.mT)
-        squared_S += _GRAM_ERROR * lengths_ST.sum(1, dtype=_wide(lengths_ST)).square()
+        # The terms may cancel and be larger than their sum. A norm that is rounded up clips no less.
+        of_inputs_ST, of_outputs_ST = (some.diagonal(0, 1, 2).sqrt() for some in (inputs_STT, outputs_STT))
+        squared_S += _GRAM_ERROR * (of_inputs_ST * of_outputs_ST).sum(1).square()
+        squared_S += _UNDERFLOW * inputs.width * of_outputs_ST.sum(1).square()
+        squared_S += _UNDERFLOW * outputs_STO.shape[2] * of_inputs_ST.sum(1).square()
         self.squared_norms_S = squared_S
 
     def weighted_sum(self, factors_S: torch.Tensor) -> torch.Tensor:
@@ -214,7 +226,7 @@ def _squared_norms(some_SP: torch.Tensor) -> torch.Tensor:
     if numbers > _MOST_IN_DOUBLE and not numbers % _RUN:
         some_SP = torch.linalg.vector_norm(some_SP.view(len(some_SP), -1, _RUN), dim=2)
     norms_S: torch.Tensor = torch.linalg.vector_norm(some_SP, dim=1, dtype=_wide(some_SP))
-    return norms_S.square()
+    return norms_S.square() + numbers * _UNDERFLOW
 
 
 def _wide(some: torch.Tensor) -> torch.dtype:
