@@ -4,7 +4,7 @@ One that names its signature is kept compiled (`fed_common.kept_code`): the next
 nor the time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, update_wrapper
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 import numpy as np
 
 if TYPE_CHECKING:
-    from fed_common.machine_code import MachineCode
+    from fed_common.machine_code import MachineCode, Team
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
@@ -47,6 +47,15 @@ class Loop(Generic[Given, Found]):
             return cast("Found", self.machine_code(*args))
         found: Found = self.dispatcher(*args, **kwargs)
         return found
+
+    def at_once(self, calls: Sequence[tuple[object, ...]], team: "Team | None") -> None:
+        """Make several calls side by side, if there is a team; none writes what another touches."""
+        if team and len(calls) > 1 and self.signature and all(map(self.machine_code.fits, calls)):
+            self.machine_code.at_once(calls, team)
+            return
+        one_call: Callable[..., Found] = self
+        for given in calls:
+            one_call(*given)
 
     @cached_property
     def machine_code(self) -> "MachineCode":

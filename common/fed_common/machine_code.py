@@ -6,23 +6,24 @@ compiled for and nothing else, straight from numpy's arrays.
 
 import ctypes
 import re
-from collections.abc import Iterator, Mapping
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import llvmlite.binding as llvm
 import numpy as np
 
-# What a number is to Python, ctypes and LLVM.
-_NUMBERS: Mapping[str, tuple[type, type, str]] = {
-    "i8": (int, ctypes.c_int64, "i64"),
-    "f4": (np.float32, ctypes.c_float, "float"),
-    "f8": (float, ctypes.c_double, "double"),
+# What a number is to Python, ctypes, LLVM, and struct as eight bytes.
+_NUMBERS: Mapping[str, tuple[type, type, str, str]] = {
+    "i8": (int, ctypes.c_int64, "i64", "q"),
+    "f4": (np.float32, ctypes.c_float, "float", "f4x"),
+    "f8": (float, ctypes.c_double, "double", "d"),
 }
 # Where an array keeps its data, shape and strides: numpy's PyArrayObject, stable since numpy 1.
 _DATA, _SHAPE, _STRIDES = (object.__basicsize__ + offset for offset in (0, 16, 24))
-_ENTRY = "entry"
+_ENTRY, _MEMBER = "entry", "member"
 _LEVEL = 2
 _library_numbers = count()
 
@@ -33,6 +34,11 @@ class Parameter(NamedTuple):
     kind: str
     dimensions: int
     constant: bool
+
+    @property
+    def in_llvm(self) -> str:
+        """What it is to LLVM: an array is a pointer to numpy's object."""
+        return "ptr" if self.dimensions else _NUMBERS[self.kind][2]
 
     def fits(self, given: object) -> bool:
         """Tell whether the loop is compiled for what is given."""
@@ -50,6 +56,17 @@ def parameters_of(signature: str) -> tuple[Parameter, ...]:
     return tuple(Parameter(kind, shape.count(":"), bool(const)) for const, kind, shape in found)
 
 
+class Team(Protocol):
+    """Threads that run machine code; at two addresses each is told its number, and how many there are."""
+
+    number_of_this: int
+    how_many: int
+
+    def run(self, function: int, given: bytes, threads: int) -> None:
+        """Have each of so many threads, or of fewer, call the function there with what is given."""
+        ...
+
+
 class MachineCode:
     """A linked loop; it runs without Python's lock."""
 
@@ -57,7 +74,11 @@ class MachineCode:
         self._parameters = parameters
         library = llvm.JITLibraryBuilder().add_object_img(object_file).add_current_process()
         # Kept: with it, the code would go.
-        self._linked = library.export_symbol(_ENTRY).link(_linker(), f"{_ENTRY} {next(_library_numbers)}")
+        self._linked = (
+            library.export_symbol(_ENTRY)
+            .export_symbol(_MEMBER)
+            .link(_linker(), f"{_ENTRY} {next(_library_numbers)}")
+        )
         words = (ctypes.py_object if p.dimensions else _NUMBERS[p.kind][1] for p in parameters)
         self._run = ctypes.CFUNCTYPE(None, *words)(self._linked[_ENTRY])
 
@@ -68,6 +89,18 @@ class MachineCode:
     def __call__(self, *given: object) -> None:
         """Run on what fits."""
         self._run(*given)
+
+    def at_once(self, calls: Sequence[tuple[object, ...]], team: Team) -> None:
+        """Run on each of those, which all fit."""
+        words = "".join("q" if p.dimensions else _NUMBERS[p.kind][3] for p in self._parameters)
+        listed = (
+            id(one) if parameter.dimensions else one
+            for given in calls
+            for parameter, one in zip(self._parameters, given, strict=True)
+        )
+        header = (team.number_of_this, team.how_many, len(calls))
+        work = struct.pack("=3q" + words * len(calls), *header, *listed)
+        team.run(self._linked[_MEMBER], work, len(calls))
 
 
 def object_file(code: str, parameters: tuple[Parameter, ...]) -> bytes:
@@ -89,7 +122,7 @@ def object_file(code: str, parameters: tuple[Parameter, ...]) -> bytes:
         reloc="pic",
         codemodel="jitdefault",
     )
-    emitted: bytes = host.emit_object(llvm.parse_assembly(code + entry))
+    emitted: bytes = host.emit_object(llvm.parse_assembly(code + entry + _member(parameters)))
     return emitted
 
 
@@ -122,13 +155,57 @@ def _entry(loop: str, parameters: tuple[Parameter, ...]) -> tuple[str, str]:
         # The array's owners (none), how many items of how many bytes, data, shape, strides.
         passed += ["ptr null", "ptr null", f"i64 {size}", f"i64 {parameter.kind[1:]}", f"ptr %a{place}.data"]
         passed += [f"i64 %a{place}.{part}{axis}" for part in ("shape", "strides") for axis in axes]
-    kinds = ("ptr" if p.dimensions else _NUMBERS[p.kind][2] for p in parameters)
-    head = ", ".join(f"{kind} %a{place}" for place, kind in enumerate(kinds))
+    head = _arguments(parameters)
     lines += [f"call i32 @{loop}({', '.join(passed)})", "ret void"]
     return (
         f"\ndefine void @{_ENTRY}({head}) {{\n  " + "\n  ".join(lines) + "\n}\n",
         ", ".join(argument.split()[0] for argument in passed),
     )
+
+
+def _member(parameters: tuple[Parameter, ...]) -> str:
+    """Return what each thread of a team runs: of n threads, the k-th makes the calls k, k + n, ...
+
+    Words of eight bytes say which functions return k and n, how many calls there are, and their arguments.
+    """
+    loads = "".join(
+        f"""
+  %a{place}.at = getelementptr i64, ptr %given, i64 {place}
+  %a{place} = load {parameter.in_llvm}, ptr %a{place}.at"""
+        for place, parameter in enumerate(parameters)
+    )
+    return f"""
+define void @{_MEMBER}(ptr %work) {{
+start:
+  %number_of_this = load ptr, ptr %work
+  %how_many.at = getelementptr i64, ptr %work, i64 1
+  %how_many = load ptr, ptr %how_many.at
+  %calls.at = getelementptr i64, ptr %work, i64 2
+  %calls = load i64, ptr %calls.at
+  %all_given = getelementptr i64, ptr %work, i64 3
+  %k.narrow = call i32 %number_of_this()
+  %k = sext i32 %k.narrow to i64
+  %n.narrow = call i32 %how_many()
+  %n = sext i32 %n.narrow to i64
+  br label %next
+next:
+  %call = phi i64 [ %k, %start ], [ %later, %run ]
+  %is_one = icmp slt i64 %call, %calls
+  br i1 %is_one, label %run, label %end
+run:
+  %words = mul i64 %call, {len(parameters)}
+  %given = getelementptr i64, ptr %all_given, i64 %words{loads}
+  call void @{_ENTRY}({_arguments(parameters)})
+  %later = add i64 %call, %n
+  br label %next
+end:
+  ret void
+}}
+"""
+
+
+def _arguments(parameters: tuple[Parameter, ...]) -> str:
+    return ", ".join(f"{parameter.in_llvm} %a{place}" for place, parameter in enumerate(parameters))
 
 
 def _loads(array: str, dimensions: int) -> Iterator[str]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from fed_client.private_step.group_norm import GroupNorms, parameter_gradients
+from fed_client.private_step.group_norm import normalised, parameter_gradients
 
 # Images, groups, channels, map.
 SHAPES = [(5, 2, 4, (3, 3)), (3, 3, 12, (1, 1)), (4, 1, 7, (5, 2)), (6, 32, 64, (32, 32))]
@@ -31,7 +31,7 @@ def test_there_and_back_it_is_torchs(
     inputs = (3 + torch.randn(images, channels, *size)).contiguous(memory_format=order).requires_grad_()
     gradient = torch.randn(images, channels, *size)
 
-    outputs = GroupNorms().forward(layer, inputs)
+    outputs = normalised(layer, inputs)
     (at_inputs,) = torch.autograd.grad(outputs, inputs, gradient)
     at_parameters = parameter_gradients(outputs)
 
@@ -50,11 +50,11 @@ def test_there_and_back_it_is_torchs(
 def test_a_broken_pixel_spoils_its_image_alone(broken: float) -> None:
     layer = _layer(2, 4)
     inputs = torch.randn(3, 4, 5, 5)
-    whole = GroupNorms().forward(layer, inputs.clone().requires_grad_())
+    whole = normalised(layer, inputs.clone().requires_grad_())
     inputs[1, 0, 2, 2] = broken
     inputs.requires_grad_()
 
-    outputs = GroupNorms().forward(layer, inputs)
+    outputs = normalised(layer, inputs)
     (at_inputs,) = torch.autograd.grad(outputs, inputs, torch.ones_like(outputs))
 
     assert not outputs[1].isfinite().all()
@@ -69,7 +69,7 @@ def test_what_isnt_images_in_float32_is_left_to_torch() -> None:
     series_NCT = torch.randn(2, 4, 3, requires_grad=True)
 
     for layer_of_kind, inputs in ((layer, images_NCHW), (_layer(2, 4), series_NCT)):
-        outputs = GroupNorms().forward(layer_of_kind, inputs)
+        outputs = normalised(layer_of_kind, inputs)
 
         assert torch.equal(outputs, layer_of_kind(inputs))
         assert parameter_gradients(outputs) == ()

@@ -1,5 +1,6 @@
 """A loop that names its signature is compiled once, not in each process, and never from what is broken."""
 
+import ctypes
 import subprocess
 import sys
 from collections.abc import Callable
@@ -168,6 +169,51 @@ def test_only_what_is_const_may_be_read_only(tmp_path: Path) -> None:
     written_P.flags.writeable = False
     with pytest.raises(Exception, match="readonly array"):
         loop(values_NP, 2, 0.5, np.float32(4), written_P)
+
+
+class OneAfterTheOther:
+    """A team whose threads are played by this one."""
+
+    def __init__(self, size: int) -> None:
+        """Set up what tells a thread its number, and how many there are."""
+        number = ctypes.CFUNCTYPE(ctypes.c_int)
+        self._size, self._current = size, 0
+        self._kept = number(lambda: self._current), number(lambda: size)
+        self.number_of_this, self.how_many = (
+            ctypes.cast(one, ctypes.c_void_p).value or 0 for one in self._kept
+        )
+
+    def run(self, function: int, given: bytes, threads: int) -> None:
+        """Play thread by thread, however many are asked for."""
+        assert threads == 5
+        for number in range(self._size):
+            self._current = number
+            ctypes.CFUNCTYPE(None, ctypes.c_char_p)(function)(given)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_a_team_makes_every_call(tmp_path: Path, size: int) -> None:
+    loop = loop_in(tmp_path)
+    written_CP = np.full((5, 4), np.nan)
+    scales = [np.float32(call) for call in range(5)]
+    loop.at_once(
+        [(VALUES_NP, call % 3, 0.5, scales[call], written_CP[call]) for call in range(5)],
+        OneAfterTheOther(size),
+    )
+    expected_CP = [np.sqrt(VALUES_NP[call % 3].astype(float)) * 3 + 0.5 * call for call in range(5)]
+    assert written_CP.tolist() == np.array(expected_CP).tolist()
+    assert not loop.dispatcher.signatures
+
+
+@pytest.mark.parametrize("values", [VALUES_NP, VALUES_NP.astype(np.float64)], ids=["fits", "float64"])
+def test_without_a_team_or_what_fits_calls_are_made_in_turn(
+    tmp_path: Path, values: np.ndarray[Any, Any]
+) -> None:
+    loop = loop_in(tmp_path)
+    written_CP = np.empty((2, 4))
+    calls = [(values, 2, 0.5, np.float32(4), written_P) for written_P in written_CP]
+    loop.at_once(calls, None if values is VALUES_NP else OneAfterTheOther(2))
+    assert written_CP.tolist() == [EXPECTED_P.tolist()] * 2
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ are the image's gradients of scale and shift, so that nobody computes them again
 
 # Shape letters: N images, C channels in G groups, H rows, W columns, T = H W positions.
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -17,35 +16,18 @@ from torch import nn
 
 from fed_client.loops import normalisation
 from fed_client.loops.normalisation import Floats
+from fed_client.private_step.torch_threads import torch_threads
 
-# Fewer numbers aren't worth waking a thread for, while torch's own still look for work.
-_NUMBERS_PER_THREAD = 1 << 21
+# As many are worth a thread to torch, too.
+_NUMBERS_PER_THREAD = 1 << 15
 
 
-class GroupNorms:
-    """Computes a network's layers, on as many threads as torch may use."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(torch.get_num_threads())
-
-    def __deepcopy__(self, memo: dict[int, object]) -> "GroupNorms":
-        """Return what serves a copied network: threads can't be copied."""
-        return GroupNorms()
-
-    def forward(self, layer: nn.GroupNorm, inputs: torch.Tensor) -> torch.Tensor:
-        """Return what `layer` gives, whose parameters need no gradient."""
-        if inputs.dim() != 4 or inputs.dtype != torch.float32 or inputs.device.type != "cpu":
-            return nn.GroupNorm.forward(layer, inputs)
-        outputs: torch.Tensor = _Normalised.apply(inputs, layer, self)  # type: ignore[no-untyped-call]
-        return outputs
-
-    def over(self, numbers: int, images: int, compute: Callable[[slice], None]) -> None:
-        """Have parts of the images computed at once, if there are numbers enough."""
-        parts = max(1, min(torch.get_num_threads(), images, numbers // _NUMBERS_PER_THREAD))
-        ends = [images * part // parts for part in range(parts + 1)]
-        slices = [slice(*some) for some in pairwise(ends)]
-        for _ in map(compute, slices) if parts == 1 else self._threads.map(compute, slices):
-            pass
+def normalised(layer: nn.GroupNorm, inputs: torch.Tensor) -> torch.Tensor:
+    """Return what `layer` gives, whose parameters need no gradient."""
+    if inputs.dim() != 4 or inputs.dtype != torch.float32 or inputs.device.type != "cpu":
+        return nn.GroupNorm.forward(layer, inputs)
+    outputs: torch.Tensor = _Normalised.apply(inputs, layer)  # type: ignore[no-untyped-call]
+    return outputs
 
 
 def parameter_gradients(outputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -57,54 +39,77 @@ class _Normalised(torch.autograd.Function):
     """The layer's way there and back."""
 
     @staticmethod
-    def forward(ctx: Any, inputs_NCHW: torch.Tensor, layer: nn.GroupNorm, norms: GroupNorms) -> torch.Tensor:  # noqa: ANN401
+    def forward(ctx: Any, inputs_NCHW: torch.Tensor, layer: nn.GroupNorm) -> torch.Tensor:  # noqa: ANN401
         """Return the outputs (N, C, H, W), channels last."""
-        ctx.inputs_NTC, ctx.norms, ctx.scale_C = _positions(inputs_NCHW), norms, layer.weight.detach().numpy()
-        ctx.moments_N2G = np.empty((len(inputs_NCHW), 2, layer.num_groups))
-        outputs_NHWC = torch.empty(inputs_NCHW.movedim(1, 3).shape)
-        outputs_NTC, shift_C = outputs_NHWC.flatten(1, 2).numpy(), layer.bias.detach().numpy()
-        norms.over(
-            inputs_NCHW.numel(),
-            len(inputs_NCHW),
-            lambda part: normalisation.normalise(
-                ctx.inputs_NTC[part],
-                ctx.scale_C,
-                shift_C,
-                layer.eps,
-                ctx.moments_N2G[part],
-                np.empty((2, len(shift_C))),
-                np.empty((2, len(shift_C)), dtype=np.float32),
-                outputs_NTC[part],
-            ),
+        inputs_NTC, scale_C, shift_C = _positions(inputs_NCHW), _numbers(layer.weight), _numbers(layer.bias)
+        outputs_NTC, moments_N2G = np.empty_like(inputs_NTC), np.empty((len(inputs_NTC), 2, layer.num_groups))
+        channels = len(scale_C)
+        normalisation.normalise.at_once(
+            [
+                (
+                    inputs_NTC[part],
+                    scale_C,
+                    shift_C,
+                    layer.eps,
+                    moments_N2G[part],
+                    np.empty((2, channels)),
+                    np.empty((2, channels), dtype=np.float32),
+                    outputs_NTC[part],
+                )
+                for part in _parts(inputs_NTC)
+            ],
+            torch_threads(),
         )
-        return outputs_NHWC.movedim(3, 1)
+        ctx.inputs_NTC, ctx.scale_C, ctx.moments_N2G = inputs_NTC, scale_C, moments_N2G
+        return _map(outputs_NTC, inputs_NCHW.shape)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # noqa: ANN401
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:  # noqa: ANN401
         """Return the gradient at the inputs, and keep those at scale and shift."""
         outputs_NTC = _positions(gradients[0])
-        at_inputs_NHWC = torch.empty(gradients[0].movedim(1, 3).shape)
-        at_inputs_NTC = at_inputs_NHWC.flatten(1, 2).numpy()
-        at_parameters_N2C = np.empty((len(outputs_NTC), 2, outputs_NTC.shape[2]), dtype=np.float32)
-        ctx.norms.over(
-            outputs_NTC.size,
-            len(outputs_NTC),
-            lambda part: normalisation.go_back(
-                outputs_NTC[part],
-                ctx.inputs_NTC[part],
-                ctx.scale_C,
-                ctx.moments_N2G[part],
-                np.empty((2, len(ctx.scale_C))),
-                np.empty((4, len(ctx.scale_C)), dtype=np.float32),
-                at_parameters_N2C[part],
-                at_inputs_NTC[part],
-            ),
+        images, _, channels = outputs_NTC.shape
+        at_inputs_NTC = np.empty_like(outputs_NTC)
+        at_parameters_N2C = np.empty((images, 2, channels), dtype=np.float32)
+        normalisation.go_back.at_once(
+            [
+                (
+                    outputs_NTC[part],
+                    ctx.inputs_NTC[part],
+                    ctx.scale_C,
+                    ctx.moments_N2G[part],
+                    np.empty((2, channels)),
+                    np.empty((4, channels), dtype=np.float32),
+                    at_parameters_N2C[part],
+                    at_inputs_NTC[part],
+                )
+                for part in _parts(outputs_NTC)
+            ],
+            torch_threads(),
         )
         ctx.parameter_gradients = torch.from_numpy(at_parameters_N2C).unbind(1)
-        return at_inputs_NHWC.movedim(3, 1), None, None
+        return _map(at_inputs_NTC, gradients[0].shape), None
 
 
 def _positions(some_NCHW: torch.Tensor) -> Floats:
     """Return (N, T, C), without a copy where channels are last."""
-    positions_NTC: Floats = some_NCHW.detach().movedim(1, 3).contiguous().flatten(1, 2).numpy()
-    return positions_NTC
+    some_NHWC = _numbers(some_NCHW.permute(0, 2, 3, 1))
+    images, *_, channels = some_NHWC.shape
+    return np.ascontiguousarray(some_NHWC).reshape(images, -1, channels)
+
+
+def _map(some_NTC: Floats, shape: torch.Size) -> torch.Tensor:
+    """Return (N, C, H, W) of that shape, channels last, uncopied."""
+    images, channels, height, width = shape
+    return torch.from_numpy(some_NTC.reshape(images, height, width, channels)).permute(0, 3, 1, 2)
+
+
+def _numbers(some: torch.Tensor) -> Floats:
+    numbers: Floats = some.detach().numpy()
+    return numbers
+
+
+def _parts(some_NTC: Floats) -> Iterator[slice]:
+    """Yield parts of the images for as many threads as torch may use and the numbers are worth."""
+    images = len(some_NTC)
+    parts = max(1, min(torch.get_num_threads(), images, some_NTC.size // _NUMBERS_PER_THREAD))
+    return (slice(*ends) for ends in pairwise(images * part // parts for part in range(parts + 1)))
