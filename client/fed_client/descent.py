@@ -2,10 +2,7 @@
 
 # Shape letters: P parameters of the flattened model, or a piece of them.
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import partial
 from typing import Protocol
 
@@ -16,16 +13,15 @@ from torch import nn
 
 from fed_client.algorithms.correction import Correction
 from fed_client.device_descent import DeviceDescent, stays_on_device
-from fed_client.loops.moving import move, noised_mean
+from fed_client.loops.moving import move
 from fed_client.parameter_memory import ParameterMemory, Piece
 from fed_client.private_step import BookkeepingStep, PatientBatch, PrivateStep
 from fed_client.private_step.step import Sums, added
+from fed_client.private_step.torch_threads import over
 from fed_common.errors import MalformedMessageError
 from fed_common.layout import cut
 from fed_common.plans import TrainTerms
 from fed_common.randomness import Randomness
-
-Mapping = Callable[[Callable[[list[Piece]], None], Iterable[list[Piece]]], Iterator[None]]
 
 
 class Descent(Protocol):
@@ -41,7 +37,6 @@ class Descent(Protocol):
         ...
 
 
-@contextmanager
 def descent_of(  # noqa: PLR0913 (a round's, which `train_privately` explains)
     model: nn.Module,
     step: PrivateStep,
@@ -51,15 +46,19 @@ def descent_of(  # noqa: PLR0913 (a round's, which `train_privately` explains)
     correction: Correction | None,
     randomness: Randomness,
     noise_threads: int,
-) -> Iterator[Descent]:
-    """Yield the fastest way down for where `step` has its sums; a `correction` is made on the processor."""
+) -> Descent:
+    """Return the fastest way down for where `step` has its sums; a `correction` is made on the processor."""
     if correction is None and stays_on_device(step, randomness):
-        yield DeviceDescent(model, step, terms, divisor=divisor)
-        return
-    with _mapping(noise_threads) as over:
-        yield HostDescent(
-            model, step, terms, divisor=divisor, correction=correction, randomness=randomness, over=over
-        )
+        return DeviceDescent(model, step, terms, divisor=divisor)
+    return HostDescent(
+        model,
+        step,
+        terms,
+        divisor=divisor,
+        correction=correction,
+        randomness=randomness,
+        noise_threads=noise_threads,
+    )
 
 
 class HostDescent:
@@ -77,11 +76,11 @@ class HostDescent:
         divisor: float,
         correction: Correction | None,
         randomness: Randomness,
-        over: Mapping,
+        noise_threads: int,
     ) -> None:
         self._step, self._terms = step, terms
         self._divisor, self._correction = divisor, correction
-        self._randomness, self._over = randomness, over
+        self._randomness, self._noise_threads = randomness, noise_threads
         self._steps_taken = 0
         self._memory = ParameterMemory(model.parameters())
         self._velocity_P = np.zeros(self._memory.size if terms.momentum else 0)
@@ -90,7 +89,7 @@ class HostDescent:
         """Take a step with those who were drawn: nothing of their sum is kept."""
         sums = added(map(self._clipped_sums, batches)) or list(map(torch.zeros_like, self._memory.tensors))
         move = partial(self._move, self._memory.as_runs(sums))
-        deque(self._over(move, self._memory.blocks), maxlen=0)  # waits for all, and keeps nothing
+        over(self._memory.blocks, move, threads=self._noise_threads)
         self._steps_taken += 1
         self._memory.follow()
 
@@ -102,39 +101,35 @@ class HostDescent:
         return cut(torch.from_numpy(sum_P), self._memory.tensors)
 
     def _move(self, sums: list[NDArray[np.floating]], block: list[Piece]) -> None:
-        std = self._terms.dp.noise_std
-        drawn_P = self._randomness.gaussian(sum(piece.size for piece in block), std=std)
+        exact = [sums[piece.parameter][piece.memory] for piece in block]
+        noised_P = exact[0] if len(exact) == 1 else np.concatenate(exact)  # in its place where it is one run
+        self._randomness.add_noise(noised_P, std=self._terms.dp.noise_std)
         start = 0
         for piece in block:
-            change_P = noised_mean(
-                sums[piece.parameter][piece.memory],
-                drawn_P[start : start + piece.size],
-                std=std,
-                divisor=self._divisor,
-            )
-            start += piece.size
             weights_P = self._memory.runs[piece.parameter][piece.memory]
-            if self._correction is not None:
-                change_P = piece.in_memory_order(
-                    self._correction(
-                        self._steps_taken,
-                        piece.place,
-                        piece.in_flat_order(change_P),
-                        piece.in_flat_order(weights_P.astype(np.float64)),
-                    )
-                )
-            if self._terms.momentum:
-                change_P += self._terms.momentum * self._velocity_P[piece.place]
-                self._velocity_P[piece.place] = change_P
-            if not move(change_P, self._terms.learning_rate, weights_P):
+            change_P, rate = self._change(noised_P[start : start + piece.size], piece, weights_P)
+            start += piece.size
+            if not move(change_P, rate, weights_P):
                 raise MalformedMessageError("parameters must be finite float32 numbers")
 
-
-@contextmanager
-def _mapping(threads: int) -> Iterator[Mapping]:
-    """Yield what maps a function over blocks: for one thread `map`, which keeps the order of the draws."""
-    if threads == 1:
-        yield map
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        yield pool.map
+    def _change(
+        self, noised_P: NDArray[np.floating], piece: Piece, weights_P: NDArray[np.float32]
+    ) -> tuple[NDArray[np.floating], float]:
+        """Return what the weights go down, and how many times that."""
+        momentum, rate = self._terms.momentum, self._terms.learning_rate
+        if self._correction is None and not momentum:
+            return noised_P, rate / self._divisor
+        change_P = noised_P.astype(np.float64) / self._divisor
+        if self._correction is not None:
+            change_P = piece.in_memory_order(
+                self._correction(
+                    self._steps_taken,
+                    piece.place,
+                    piece.in_flat_order(change_P),
+                    piece.in_flat_order(weights_P.astype(np.float64)),
+                )
+            )
+        if momentum:
+            change_P += momentum * self._velocity_P[piece.place]
+            self._velocity_P[piece.place] = change_P
+        return change_P, rate

@@ -6,7 +6,7 @@ from fed_client.dataset import LabelledImages
 from fed_common.metrics import EvaluationCounts
 from fed_common.objective import has_several_labels, shows
 from fed_common.plans import EvaluationTerms
-from fed_common.randomness import Randomness, snap
+from fed_common.randomness import Randomness
 from fed_common.scoring import by_patient, positive_scores
 
 
@@ -36,5 +36,6 @@ def release_counts(
     )
     exact = EvaluationCounts.of_scores(scores_N, positive_N, bins=terms.bins)
     std = terms.noise_multiplier
-    noised = snap(exact.to_vector() + randomness.gaussian(2 * terms.bins, std=std), std=std)
-    return EvaluationCounts.from_vector(noised, noise_std=std)
+    released = exact.to_vector()
+    randomness.add_noise(released, std=std)
+    return EvaluationCounts.from_vector(released, noise_std=std)

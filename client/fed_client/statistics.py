@@ -10,7 +10,7 @@ from fed_client.dataset import LabelledImages
 from fed_common.greys import grey_bins
 from fed_common.objective import shows
 from fed_common.plans import StatisticsTerms
-from fed_common.randomness import Randomness, snap
+from fed_common.randomness import Randomness
 from fed_common.statistics import PART, class_unit
 
 _IMAGES_AT_ONCE = 1024
@@ -23,9 +23,9 @@ def release_statistics(
 
     Of a patient whose images show different classes the positive one counts, otherwise the most frequent.
     """
-    exact = patient_sum(images, terms, positive=positive)
-    std = terms.noise_multiplier
-    return snap(exact + randomness.gaussian(exact.size, std=std), std=std)
+    released = patient_sum(images, terms, positive=positive)
+    randomness.add_noise(released, std=terms.noise_multiplier)
+    return released
 
 
 def patient_sum(images: LabelledImages, terms: StatisticsTerms, *, positive: int) -> NDArray[np.float64]:

@@ -70,7 +70,7 @@ def train_privately(  # noqa: PLR0913 (four of them are seams, for tests, the au
     divisor = terms.dp.sampling_rate * patients_public
     if correction is None and terms.method is not None:
         correction = correction_of(terms.method, flatten(local))
-    with descent_of(
+    descent = descent_of(
         local,
         step,
         terms,
@@ -78,12 +78,12 @@ def train_privately(  # noqa: PLR0913 (four of them are seams, for tests, the au
         correction=correction,
         randomness=randomness,
         noise_threads=noise_threads,
-    ) as descent:
-        for _ in range(terms.dp.steps):
-            if stop():
-                raise TrainingStoppedError("training was asked to stop")
-            picked = _sample(images_of, terms.dp, randomness)
-            descent.take(physical_batches(inputs, picked, numbers=descent.numbers_at_once))
+    )
+    for _ in range(terms.dp.steps):
+        if stop():
+            raise TrainingStoppedError("training was asked to stop")
+        picked = _sample(images_of, terms.dp, randomness)
+        descent.take(physical_batches(inputs, picked, numbers=descent.numbers_at_once))
     return _moved(trained_part(model), local)
 
 

@@ -21,7 +21,7 @@ _WORDS_PER_BLOCK = 8
 def gaussian_on(device: torch.device, size: int, *, std: float) -> torch.Tensor:
     """Return `size` independent normal draws of mean 0, float64, on `device`.
 
-    Each is half a sum of four Box-Muller draws; see `SystemRandomness.gaussian`.
+    Each is half a sum of four Box-Muller draws; see `SystemRandomness.add_noise`.
     """
     key = os.urandom(32)
     num_blocks = -(-size // _WORDS_PER_BLOCK)

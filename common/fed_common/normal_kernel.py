@@ -4,6 +4,8 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
@@ -20,32 +22,60 @@ _TWO_52 = 2.0**52
 _TO_64 = np.uint64((64 << 52) - int(np.float64(math.sqrt(0.5)).view(np.uint64)) & (1 << 64) - 1)
 _SIXTY_FOUR = np.uint64(64 << 52)
 
+_compiled = partial(compiled, fastmath={"contract"}, error_model="numpy")
 # Only a loop without calls is spread over the processor's lanes.
-_inlined = compiled(fastmath={"contract"}, error_model="numpy", forceinline=True)
+_inlined = _compiled(forceinline=True)
 
 
-@compiled("const u8[:], const u8[:], f8, f8[:]", fastmath={"contract"}, error_model="numpy")
-def mixed_normals(
-    radii_R: NDArray[np.uint64], angles_R: NDArray[np.uint64], factor: float, draws_N: NDArray[np.float64]
+def add_normals(
+    words_N: NDArray[np.uint64], values_N: NDArray[np.floating], *, std: float, spacing: float
 ) -> None:
-    """Write normal draws of standard deviation `factor`, each half a sum of four.
+    """Add normal draws made of random words to float32 or float64, and round to multiples of `spacing`.
 
-    A radius r and an angle a are two normals, r cos a and r sin a. Four of them, n, become the four sums
-    H n / 2 with Hadamard's matrix H, whose entries are 1 and -1. As H / 2 is orthogonal, the sums are
-    independent and normal as the n are. For two normals the sum and the difference are sqrt(2) r sin b and
-    sqrt(2) r cos b with b = a + pi/4, an angle as random as a. N is a multiple of four, R half of it.
+    Each draw is half a sum of four normals, of a random radius r and angle a two: r cos a and r sin a. Four
+    of them, n, become the four sums H n / 2 with Hadamard's matrix H, whose entries are 1 and -1. As H / 2 is
+    orthogonal, the sums are independent and normal as the n are. For two normals the sum and the difference
+    are sqrt(2) r sin b and sqrt(2) r cos b with b = a + pi/4, an angle as random as a. N is a multiple of
+    four; the first half of the words makes radii. The spacing is a power of two.
     """
-    count = draws_N.size // 4
-    stretch = factor / _SQRT2
-    for place in range(count):
-        one, other = _radii(radii_R[place], radii_R[count + place])
+    add: Any = _add_to_float32 if values_N.dtype == np.float32 else _add_to_float64
+    add(words_N, std, 1 / spacing, spacing, values_N)
+
+
+@_compiled("const u8[:], f8, f8, f8, f4[:]")
+def _add_to_float32(
+    words_N: NDArray[np.uint64], std: float, fineness: float, spacing: float, values_N: NDArray[np.float32]
+) -> None:
+    _add(words_N, std, fineness, spacing, values_N)
+
+
+@_compiled("const u8[:], f8, f8, f8, f8[:]")
+def _add_to_float64(
+    words_N: NDArray[np.uint64], std: float, fineness: float, spacing: float, values_N: NDArray[np.float64]
+) -> None:
+    _add(words_N, std, fineness, spacing, values_N)
+
+
+@compiled(inline="always")
+def _add(
+    words_N: NDArray[np.uint64], std: float, fineness: float, spacing: float, values_N: NDArray[np.floating]
+) -> None:
+    count = values_N.size // 4
+    stretch = std / _SQRT2
+    for first in range(count):
+        second, third, fourth = count + first, 2 * count + first, 3 * count + first
+        one, other = _radii(words_N[first], words_N[second])
+        one_sine, one_cosine = _direction(words_N[third])
+        other_sine, other_cosine = _direction(words_N[fourth])
         one, other = stretch * one, stretch * other
-        one_sine, one_cosine = _direction(angles_R[place])
-        other_sine, other_cosine = _direction(angles_R[count + place])
-        draws_N[place] = one * one_sine + other * other_sine
-        draws_N[count + place] = one * one_sine - other * other_sine
-        draws_N[2 * count + place] = one * one_cosine + other * other_cosine
-        draws_N[3 * count + place] = one * one_cosine - other * other_cosine
+        draw = one * one_sine + other * other_sine
+        values_N[first] = np.rint((values_N[first] + draw) * fineness) * spacing
+        draw = one * one_sine - other * other_sine
+        values_N[second] = np.rint((values_N[second] + draw) * fineness) * spacing
+        draw = one * one_cosine + other * other_cosine
+        values_N[third] = np.rint((values_N[third] + draw) * fineness) * spacing
+        draw = one * one_cosine - other * other_cosine
+        values_N[fourth] = np.rint((values_N[fourth] + draw) * fineness) * spacing
 
 
 @_inlined

@@ -13,18 +13,25 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from numpy.typing import NDArray
 
-from fed_common.normal_kernel import mixed_normals
+from fed_common.normal_kernel import add_normals
 
 # Draws per block, four at least: their random words are small enough for the processor's cache.
-_BLOCK = 1 << 15
+_BLOCK = 1 << 16
 _ZEROS = memoryview(bytes(8 * _BLOCK))
 
 
 class Randomness(Protocol):
     """The draws that protect patients."""
 
-    def gaussian(self, size: int, *, std: float) -> NDArray[np.float64]:
-        """Return `size` independent normal draws of mean 0."""
+    def add_noise(self, exact_N: NDArray[np.floating], *, std: float) -> None:
+        """Add an independent normal draw of mean 0 to each value, in its place, and round to a public grid.
+
+        The values are in one run of memory, as float32 or float64. The grid (`grid_spacing`) is about a
+        millionth of `std` wide: the last bits of `sum + noise` would tell about the sum; on the grid every
+        value is reachable from every sum.
+
+        Source: Mironov, "On Significance of the Least Significant Bits For Differential Privacy" (2012).
+        """
         ...
 
     def poisson_mask(self, count: int, *, rate: float) -> NDArray[np.bool_]:
@@ -39,25 +46,33 @@ class Randomness(Protocol):
 class SystemRandomness:
     """Draws that come from the operating system's generator; threads may draw from one at once."""
 
-    def gaussian(self, size: int, *, std: float) -> NDArray[np.float64]:
-        """Return `size` independent normal draws of mean 0.
+    def add_noise(self, exact_N: NDArray[np.floating], *, std: float) -> None:
+        """Add an independent normal draw of mean 0 to each value, in its place, and round to a public grid.
 
         Each is half a sum of four Box-Muller draws, so that the floating-point pattern of the result doesn't
-        tell the draws behind it. The same four make four independent sums: on the grid of `snap`, on which
-        noised values leave, four of them hold half the random bits that they are made of, at most.
+        tell the draws behind it. The same four make four independent sums: on the grid, four of them hold
+        half the random bits that they are made of, at most.
 
         Source: Holohan and Braghin, "Secure Random Sampling in Differential Privacy" (2021); Opacus'
         `secure_mode` sums four, too.
         """
-        drawn = np.empty(-(-size // 4) * 4)
         encryptor = _encryptor(os.urandom(32), bytes(16))
-        stream = np.empty(min(drawn.size, _BLOCK) + 2, dtype="<u8")  # `update_into` asks for 15 bytes more
-        for start in range(0, drawn.size, _BLOCK):
-            block = drawn[start : start + _BLOCK]
-            encryptor.update_into(_ZEROS[: 8 * block.size], stream.data.cast("B"))
-            half = block.size // 2
-            mixed_normals(stream[:half], stream[half : block.size], std, block)
-        return drawn[:size]
+        stream = np.empty(
+            min(max(exact_N.size, 4), _BLOCK) + 2, dtype="<u8"
+        )  # `update_into` asks for 15 bytes more
+
+        def add_to(fours_N: NDArray[np.floating]) -> None:
+            encryptor.update_into(_ZEROS[: 8 * fours_N.size], stream.data.cast("B"))
+            add_normals(stream[: fours_N.size], fours_N, std=std, spacing=grid_spacing(std))
+
+        in_fours = exact_N.size // 4 * 4
+        for start in range(0, in_fours, _BLOCK):
+            add_to(exact_N[start : min(start + _BLOCK, in_fours)])
+        rest = exact_N.size - in_fours
+        if rest:
+            padded_N = np.append(exact_N[in_fours:], np.zeros(4 - rest, exact_N.dtype))
+            add_to(padded_N)
+            exact_N[in_fours:] = padded_N[:rest]
 
     def poisson_mask(self, count: int, *, rate: float) -> NDArray[np.bool_]:
         """Return for each of `count` members whether it is in, each by its own coin of chance `rate`."""
@@ -70,22 +85,8 @@ class SystemRandomness:
         return np.argsort(_uniforms(count))[:most]
 
 
-def snap(values: NDArray[np.float64], *, std: float) -> NDArray[np.float64]:
-    """Return noised values rounded to a public grid about a millionth of the noise's `std` wide.
-
-    The last bits of `sum + noise` would tell about the sum; on the grid every value is reachable from
-    every sum.
-
-    Source: Mironov, "On Significance of the Least Significant Bits For Differential Privacy" (2012).
-    """
-    spacing = grid_spacing(std)
-    snapped = np.rint(values * (1 / spacing))  # a power of two: nothing is rounded but here
-    snapped *= spacing
-    return snapped
-
-
 def grid_spacing(std: float) -> float:
-    """Return the power of two that noised values of that `std` are multiples of; see `snap`."""
+    """Return the power of two that values with noise of that `std` are multiples of."""
     _, exponent = math.frexp(std)
     return math.ldexp(1.0, exponent - 20)
 

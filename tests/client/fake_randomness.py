@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fed_common.randomness import grid_spacing
+
 
 @dataclass
 class FakeRandomness:
@@ -12,11 +14,12 @@ class FakeRandomness:
 
     everybody: bool = True
     noise_in_std: float = 0.0
-    gaussian_calls: int = 0
+    noise_calls: int = 0
 
-    def gaussian(self, size: int, *, std: float) -> NDArray[np.float64]:
-        self.gaussian_calls += 1
-        return np.full(size, self.noise_in_std * std)
+    def add_noise(self, exact_N: NDArray[np.floating], *, std: float) -> None:
+        self.noise_calls += 1
+        spacing = grid_spacing(std)
+        exact_N[:] = np.rint((exact_N + self.noise_in_std * std) / spacing) * spacing
 
     def poisson_mask(self, count: int, *, rate: float) -> NDArray[np.bool_]:
         return np.full(count, self.everybody)

@@ -70,7 +70,7 @@ def host_descent_of(
         divisor=divisor,
         correction=correction,
         randomness=randomness,
-        over=map,
+        noise_threads=1,
     )
 
 

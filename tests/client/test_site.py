@@ -60,9 +60,9 @@ class CountingRandomness(SystemRandomness):
 
     draws: int = 0
 
-    def gaussian(self, size: int, *, std: float) -> NDArray[np.float64]:
+    def add_noise(self, exact_N: NDArray[np.floating], *, std: float) -> None:
         self.draws += 1
-        return super().gaussian(size, std=std)
+        super().add_noise(exact_N, std=std)
 
     def poisson_mask(self, count: int, *, rate: float) -> NDArray[np.bool_]:
         self.draws += 1

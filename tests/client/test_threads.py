@@ -44,7 +44,7 @@ class NobodyDrawn(SystemRandomness):
 class BrokenRandomness(FakeRandomness):
     """Has no noise to give."""
 
-    def gaussian(self, size: int, *, std: float) -> NDArray[np.float64]:
+    def add_noise(self, exact_N: NDArray[np.floating], *, std: float) -> None:
         raise OSError("the system has no randomness")
 
 

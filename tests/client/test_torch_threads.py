@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from fed_client.loops.moving import _go_down
-from fed_client.private_step.torch_threads import torch_threads
+from fed_client.loops.moving import go_down_float64
+from fed_client.private_step.torch_threads import over, torch_threads
 
 # The first of them are torch's, the others OpenMP starts.
 CALLS = 7
@@ -20,7 +20,7 @@ def went_down() -> None:
     before_CP = weights_CP.copy()
     beyond_C1 = np.full((CALLS, 1), 9)
     change_P = np.arange(5.0)
-    _go_down.at_once(
+    go_down_float64.at_once(
         [
             (change_P, float(call), weights_P, beyond_1)
             for call, (weights_P, beyond_1) in enumerate(zip(weights_CP, beyond_C1, strict=True))
@@ -40,3 +40,26 @@ def test_a_team_of_torchs_makes_every_call(call: Callable[[Callable[[], None]], 
     torch.ones(1 << 20).sum()  # wakes torch's threads
     for _ in range(100):
         call(went_down)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_something_is_done_with_each_item_once(threads: int) -> None:
+    done = list[int]()
+    over(range(1000), done.append, threads=threads)
+    assert sorted(done) == list(range(1000))
+    assert threads > 1 or done == sorted(done)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_is_raised_comes_out_and_ends_the_work(threads: int) -> None:
+    done = list[int]()
+
+    def up_to_seven(item: int) -> None:
+        if item == 7:
+            raise KeyboardInterrupt
+        done.append(item)
+
+    with pytest.raises(KeyboardInterrupt):
+        over(range(1_000_000), up_to_seven, threads=threads)
+    assert set(range(7)) <= set(done)
+    assert len(done) < 1_000_000 - 1

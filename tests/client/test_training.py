@@ -297,7 +297,7 @@ def test_an_empty_step_is_noised_and_counted() -> None:
 
     delta_P = train(images_of([0, 1]), terms(steps=3, clip_norm=2.0, rate=0.5, noise=1.5), randomness)
 
-    assert randomness.gaussian_calls == 3
+    assert randomness.noise_calls == 3
     # 3 steps x learning rate x noise 1.5 x 2.0 / divisor (0.5 x 10).
     np.testing.assert_allclose(delta_P, np.full(delta_P.size, -3 * LEARNING_RATE * 3.0 / 5), rtol=1e-5)
 
@@ -321,9 +321,9 @@ class RememberingStd(FakeRandomness):
 
     stds: list[float] = field(default_factory=list)
 
-    def gaussian(self, size: int, *, std: float) -> NDArray[np.float64]:
+    def add_noise(self, exact_N: NDArray[np.floating], *, std: float) -> None:
         self.stds.append(std)
-        return super().gaussian(size, std=std)
+        super().add_noise(exact_N, std=std)
 
 
 def test_one_patient_more_changes_neither_noise_nor_divisor_nor_steps() -> None:
@@ -381,7 +381,7 @@ def test_a_stop_ends_training_before_the_next_step() -> None:
     with pytest.raises(TrainingStoppedError):
         train(images_of([0, 1]), terms(steps=5), randomness, stop=lambda: next(asked) == 2)
 
-    assert randomness.gaussian_calls == 2
+    assert randomness.noise_calls == 2
 
 
 def test_a_layer_that_mixes_patients_is_refused() -> None:

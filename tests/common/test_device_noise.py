@@ -15,11 +15,10 @@ DEVICES = {torch.device("cpu"), torch.accelerator.current_accelerator(check_avai
 def test_the_same_words_give_what_the_compiled_loop_gives(device: torch.device) -> None:
     words = np.random.default_rng(0).integers(0, 2**64, size=10_000, dtype=np.uint64)
     words[::2500], words[1::2500] = 0, 2**64 - 1
-    radii_R, angles_R = np.split(words, 2)
-    expected_N = np.empty(10_000)
-    normal_kernel.mixed_normals(radii_R, angles_R, 1.0, expected_N)
+    expected_N = np.zeros(10_000)
+    normal_kernel.add_normals(words, expected_N, std=1.0, spacing=2.0**-45)
 
-    radii, angles = (torch.from_numpy(some.view(np.int64)).to(device) for some in (radii_R, angles_R))
+    radii, angles = (torch.from_numpy(some.view(np.int64)).to(device) for some in np.split(words, 2))
     draws_N = mixed_normals(radii, angles)
 
     np.testing.assert_allclose(draws_N.cpu().numpy(), expected_N, atol=1e-12)

@@ -58,7 +58,7 @@ def test_nothing_is_charged_while_the_server_is_away(tmp_path: Path) -> None:
         link = link_to(port, pki, state=tmp_path / "link")
         with answering(link, site.answer) as events:
             wait_until(lambda: events == ["disconnected"])
-            assert (site.ledger.events, randomness.gaussian_calls) == ((), 0)
+            assert (site.ledger.events, randomness.noise_calls) == ((), 0)
             with serving(pki, port=port) as exchange:
                 wait_until(lambda: exchange.online() == {NORTH})
                 assert refusal_of(asked(exchange, 1)) is None

@@ -23,7 +23,7 @@ import torch
 from opacus.optimizers import DPOptimizer
 
 from fed_client.private_step.step import PatientBatch, PrivateStep
-from fed_common.randomness import Randomness, SystemRandomness, snap
+from fed_common.randomness import Randomness, SystemRandomness
 
 
 class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
@@ -66,11 +66,10 @@ class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
 
     def add_noise(self) -> None:
         """Write the noised sum to the gradients, and begin the next one."""
-        std = self.noise_multiplier * self.max_grad_norm
-        noised_P = snap(self._sum_P + self._randomness.gaussian(self._sum_P.size, std=std), std=std)
-        self._sum_P[:] = 0
+        self._randomness.add_noise(self._sum_P, std=self.noise_multiplier * self.max_grad_norm)
         start = 0
         for parameter in self.params:
-            piece_P = torch.from_numpy(noised_P[start : start + parameter.numel()])
-            parameter.grad = piece_P.view(parameter.shape).to(parameter)
+            piece_P = torch.from_numpy(self._sum_P[start : start + parameter.numel()])
+            parameter.grad = piece_P.view(parameter.shape).to(parameter, copy=True)
             start += parameter.numel()
+        self._sum_P[:] = 0

@@ -1,16 +1,20 @@
-"""torch's own threads, for compiled loops between its operations.
+"""torch's own threads, for what is computed between its operations.
 
 After an operation, torch's threads look for the next one for some milliseconds, and would keep other threads
 from the processor that long.
 """
 
 import ctypes
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from fed_common.machine_code import Team
+
+Item = TypeVar("Item")
 
 
 class _TorchThreads(Team):
@@ -29,7 +33,7 @@ class _TorchThreads(Team):
         self.how_many = _address(library.omp_get_num_threads)
 
     def run(self, function: int, given: bytes, threads: int) -> None:
-        """Have a function, at that address, called with what is given by so many threads, or by fewer."""
+        """Have each of so many threads, or of fewer, call the function at that address with what is given."""
         self._run(function, given, threads, 0)
 
 
@@ -43,5 +47,33 @@ def torch_threads() -> Team | None:
         return None
 
 
-def _address(function: "ctypes._NamedFuncPointer") -> int:
+def over(items: Iterable[Item], do: Callable[[Item], None], *, threads: int) -> None:
+    """Do something with each item, on as many threads as torch has such, and in turn on one.
+
+    Raises:
+        BaseException: what was raised first, once all threads have stopped.
+    """
+    team = torch_threads()
+    if threads == 1 or team is None:
+        for item in items:
+            do(item)
+        return
+    waiting, failures = iter(items), list[BaseException]()
+
+    def member(_: bytes) -> None:
+        try:
+            for item in waiting:
+                if failures:
+                    break
+                do(item)
+        except BaseException as error:  # noqa: BLE001 (raised below: a thread of torch's couldn't)
+            failures.append(error)
+
+    function = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(member)
+    team.run(_address(function), b"", threads)
+    if failures:
+        raise failures[0]
+
+
+def _address(function: "ctypes._FuncPointer") -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0

@@ -27,9 +27,9 @@ class ScaledNoise(SystemRandomness):
     def __init__(self, factor: float) -> None:
         self._factor = factor
 
-    def gaussian(self, size: int, *, std: float) -> NDArray[np.float64]:
-        """Return draws with `factor` times the standard deviation that was asked for."""
-        return super().gaussian(size, std=self._factor * std)
+    def add_noise(self, exact_N: NDArray[np.floating], *, std: float) -> None:
+        """Add draws with `factor` times the standard deviation that was asked for."""
+        super().add_noise(exact_N, std=self._factor * std)
 
 
 class SameNoise(SystemRandomness):
@@ -38,11 +38,12 @@ class SameNoise(SystemRandomness):
     def __init__(self) -> None:
         self._drawn = np.empty(0)
 
-    def gaussian(self, size: int, *, std: float) -> NDArray[np.float64]:
-        """Return the first draws again."""
-        if self._drawn.size != size:
-            self._drawn = super().gaussian(size, std=1.0)
-        return std * self._drawn
+    def add_noise(self, exact_N: NDArray[np.floating], *, std: float) -> None:
+        """Add the first draws again."""
+        if self._drawn.size != exact_N.size:
+            self._drawn = np.zeros(exact_N.size)
+            super().add_noise(self._drawn, std=1.0)
+        exact_N += std * self._drawn
 
 
 class EverybodyIn(SystemRandomness):

@@ -52,9 +52,8 @@ class WithoutNoise:
 
     whole: Randomness
 
-    def gaussian(self, size: int, *, std: float) -> NDArray[np.float64]:
-        """Return zeros."""
-        return np.zeros(size)
+    def add_noise(self, exact_N: NDArray[np.floating], *, std: float) -> None:
+        """Add none."""
 
     def poisson_mask(self, count: int, *, rate: float) -> NDArray[np.bool_]:
         """Return the site's own coins."""

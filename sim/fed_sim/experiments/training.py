@@ -53,10 +53,8 @@ _FEDERATED_ONLY = frozenset(("aggregation", "algorithm", "personal", "communicat
 class NoNoise(SystemRandomness):
     """Samples as ever, and adds nothing: for images that are public."""
 
-    def gaussian(self, size: int, *, std: float) -> NDArray[np.float64]:
-        """Return zeros."""
-        del std
-        return np.zeros(size)
+    def add_noise(self, exact_N: NDArray[np.floating], *, std: float) -> None:
+        """Add none."""
 
 
 def settings_of(
