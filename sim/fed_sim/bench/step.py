@@ -1,24 +1,24 @@
 """What privacy costs a training step: against plain SGD, Opacus and torch's own per-image gradients.
 
 Ours is a whole round as a hospital runs it: sampling, gathering, patients, clipping, noise from AES and all.
-Each network is timed in a process of its own, all ways in turn, once with glibc's allocator as it is and once
-as `fed_common.machine` sets it; a way's memory is measured in a process of its own, too.
+Each network is timed in two processes, of which one has glibc's allocator as it is, the other as
+`fed_common.machine` sets it; all ways of both take turns. A way's memory is measured in a process of its own.
 """
 
 import itertools
 import resource
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
-from typing import TypeVar
 
 import torch
 
 from fed_common.allocator import keep_freed_memory
 from fed_common.models import ModelSpec
-from fed_sim.bench.step_ways import OPACUS_WAYS, OURS, PLAIN, Case, ways_of
+from fed_sim.bench.step_ways import OPACUS_WAYS, OURS, PLAIN, Case, Way, ways_of
 from fed_sim.bench.timing import interleaved_ms
 
 _SEED_CNN = ModelSpec(channels=1, classes=2)
@@ -94,14 +94,8 @@ def measure(
 ) -> Iterator[Measured]:
     """Yield each case's figures, with each number of threads for every way."""
     for threads, case in itertools.product(numbers_of_threads, cases):
-        untuned_ms, tuned_ms = (
-            _in_a_new_process(_Timing(case=case, threads=threads, repeats=repeats, tuned=tuned))
-            for tuned in (False, True)
-        )
-        memory_mb = {
-            way: _in_a_new_process(_Memory(case=case, threads=threads, way=way))
-            for way in (PLAIN, "Opacus hooks", OURS)
-        }
+        untuned_ms, tuned_ms = _timed(case, threads=threads, repeats=repeats)
+        memory_mb = {way: _memory_mb(case, threads=threads, way=way) for way in (PLAIN, "Opacus hooks", OURS)}
         yield Measured(
             case=case.name,
             threads=threads,
@@ -112,43 +106,58 @@ def measure(
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Timing:
-    """Times all ways of a case in turn."""
-
-    case: Case
-    threads: int
-    repeats: int
-    tuned: bool
-
-    def __call__(self) -> dict[str, float]:
-        if self.tuned:
-            keep_freed_memory()
-        torch.set_num_threads(self.threads)
-        # Opacus' hooks on a first layer, whose input needs no gradient.
-        warnings.filterwarnings("ignore", "Full backward hook is firing", UserWarning)
-        ways = {name: make() for name, make in ways_of(self.case).items()}
-        taken_ms = interleaved_ms(ways, repeats=self.repeats)
-        return {name: taken / self.case.steps for name, taken in taken_ms.items()}
+def _timed(case: Case, *, threads: int, repeats: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Return each way's milliseconds per step, with the allocator as it is and tuned."""
+    with _new_process() as untuned, _new_process() as tuned:
+        for process in (untuned, tuned):
+            names = process.submit(_make_ways, case, threads, tuned=process is tuned).result()
+        turns = {
+            (name, process): partial(_take_in, process, name)
+            for name in names
+            for process in (untuned, tuned)
+        }
+        taken_ms = interleaved_ms(turns, repeats=repeats)
+    untuned_ms, tuned_ms = (
+        {name: taken_ms[name, process] / case.steps for name in names} for process in (untuned, tuned)
+    )
+    return untuned_ms, tuned_ms
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Memory:
-    """Measures the most memory of a process that trains in one way, torch and compilers included."""
-
-    case: Case
-    threads: int
-    way: str
-
-    def __call__(self) -> float:
-        torch.set_num_threads(self.threads)
-        ways_of(self.case)[self.way]()()
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _memory_mb(case: Case, *, threads: int, way: str) -> float:
+    """Return the most memory of a process that trains in one way, torch and compilers included."""
+    with _new_process() as process:
+        return process.submit(_most_memory_mb, case, threads, way).result()
 
 
-Found = TypeVar("Found")
+# What follows runs in a process of its own, in which a case's ways are kept between turns.
+_ways: dict[str, Way] = {}
 
 
-def _in_a_new_process(measured: Callable[[], Found]) -> Found:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
-        return processes.submit(measured).result()
+def _make_ways(case: Case, threads: int, *, tuned: bool) -> list[str]:
+    if tuned:
+        keep_freed_memory()
+    torch.set_num_threads(threads)
+    # Opacus' hooks on a first layer, whose input needs no gradient.
+    warnings.filterwarnings("ignore", "Full backward hook is firing", UserWarning)
+    _ways.update({name: make() for name, make in ways_of(case).items()})
+    return list(_ways)
+
+
+def _take(name: str) -> None:
+    _ways[name]()
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
+
+
+def _most_memory_mb(case: Case, threads: int, way: str) -> float:
+    torch.set_num_threads(threads)
+    ways_of(case)[way]()()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _new_process() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+
+
+def _take_in(process: ProcessPoolExecutor, name: str) -> None:
+    process.submit(_take, name).result()
