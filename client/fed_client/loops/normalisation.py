@@ -18,20 +18,22 @@ Doubles = NDArray[np.float64]
 
 # Fused multiply-add only: NaN and infinity must stay what they are.
 _compiled = partial(compiled, fastmath={"contract"}, error_model="numpy")
+_inlined = compiled(inline="always")
 
 
-@_compiled("const f4[:,:,:], const f4[:], const f4[:], f8, f8[:,:,:], f8[:,:], f4[:,:], f4[:,:,:]")
+@_compiled("const f4[:,:,:], const f4[:], const f4[:], f8, f4, f8[:,:,:], f8[:,:], f4[:,:], f4[:,:,:]")
 def normalise(  # noqa: PLR0913, PLR0917 (a compiled loop knows arrays and numbers only)
     inputs_NTC: Floats,
     scale_C: Floats,
     shift_C: Floats,
     eps: float,
+    floor: float,
     moments_N2G: Doubles,
     sums_BC: Doubles,
     lines_LC: Floats,
     outputs_NTC: Floats,
 ) -> None:
-    """Write the outputs, and each group's mean and inverse width."""
+    """Write the outputs, none below the `floor` (NaN for none), and each group's mean and inverse width."""
     images, positions, channels = inputs_NTC.shape
     groups = moments_N2G.shape[2]
     width = channels // groups
@@ -72,15 +74,19 @@ def normalise(  # noqa: PLR0913, PLR0917 (a compiled loop knows arrays and numbe
         for position in range(positions):
             for channel in range(channels):
                 distance = inputs_TC[position, channel] - means_C[channel]
-                outputs_TC[position, channel] = distance * factors_C[channel] + shift_C[channel]
+                output = distance * factors_C[channel] + shift_C[channel]
+                outputs_TC[position, channel] = floor if output < floor else output
 
 
 @_compiled(
-    "const f4[:,:,:], const f4[:,:,:], const f4[:], const f8[:,:,:], f8[:,:], f4[:,:], f4[:,:,:], f4[:,:,:]"
+    "const f4[:,:,:], const f4[:,:,:], const f4[:,:,:], f4, const f4[:], const f8[:,:,:], f8[:,:], f4[:,:], "
+    "f4[:,:,:], f4[:,:,:]"
 )
 def go_back(  # noqa: PLR0913, PLR0917 (a compiled loop knows arrays and numbers only)
+    at_outputs_NTC: Floats,
     outputs_NTC: Floats,
     inputs_NTC: Floats,
+    floor: float,
     scale_C: Floats,
     moments_N2G: Doubles,
     sums_BC: Doubles,
@@ -88,7 +94,7 @@ def go_back(  # noqa: PLR0913, PLR0917 (a compiled loop knows arrays and numbers
     at_parameters_N2C: Floats,
     at_inputs_NTC: Floats,
 ) -> None:
-    """Write the gradients at scale, shift and inputs, for those at the outputs.
+    """Write the gradients at scale, shift and inputs, for those at the outputs that are above the floor.
 
     With normalised inputs x, width w, scale s and gradients g, they are sum(g x), sum(g), and
     (s g - mean(s g) - x mean(s g x)) / w, sums over an image's positions, means over a group's inputs.
@@ -99,7 +105,8 @@ def go_back(  # noqa: PLR0913, PLR0917 (a compiled loop knows arrays and numbers
     sums_C, products_C = sums_BC[0], sums_BC[1]
     means_C, of_output_C, of_input_C, constant_C = lines_LC[0], lines_LC[1], lines_LC[2], lines_LC[3]
     for image in range(images):
-        outputs_TC, inputs_TC, at_inputs_TC = outputs_NTC[image], inputs_NTC[image], at_inputs_NTC[image]
+        given_TC, outputs_TC = at_outputs_NTC[image], outputs_NTC[image]
+        inputs_TC, written_TC = inputs_NTC[image], at_inputs_NTC[image]
         for channel in range(channels):
             sums_C[channel] = 0.0
             products_C[channel] = 0.0
@@ -107,18 +114,23 @@ def go_back(  # noqa: PLR0913, PLR0917 (a compiled loop knows arrays and numbers
         for position in range(0, positions - 3, 4):
             for channel in range(channels):
                 mean = means_C[channel]
-                a, b = outputs_TC[position, channel], outputs_TC[position + 1, channel]
-                c, d = outputs_TC[position + 2, channel], outputs_TC[position + 3, channel]
+                a = _above(given_TC[position, channel], outputs_TC[position, channel], floor)
+                b = _above(given_TC[position + 1, channel], outputs_TC[position + 1, channel], floor)
+                c = _above(given_TC[position + 2, channel], outputs_TC[position + 2, channel], floor)
+                d = _above(given_TC[position + 3, channel], outputs_TC[position + 3, channel], floor)
                 x, y = inputs_TC[position, channel] - mean, inputs_TC[position + 1, channel] - mean
                 z, w = inputs_TC[position + 2, channel] - mean, inputs_TC[position + 3, channel] - mean
                 sums_C[channel] += np.float64((a + b) + (c + d))
                 products_C[channel] += np.float64((a * x + b * y) + (c * z + d * w))
+                written_TC[position, channel], written_TC[position + 1, channel] = a, b
+                written_TC[position + 2, channel], written_TC[position + 3, channel] = c, d
         for position in range(positions // 4 * 4, positions):
             for channel in range(channels):
-                gradient = outputs_TC[position, channel]
+                gradient = _above(given_TC[position, channel], outputs_TC[position, channel], floor)
                 distance = inputs_TC[position, channel] - means_C[channel]
                 sums_C[channel] += np.float64(gradient)
                 products_C[channel] += np.float64(gradient * distance)
+                written_TC[position, channel] = gradient
         for group in range(groups):
             inverse = moments_N2G[image, 1, group]
             mean_gradient, mean_product = 0.0, 0.0
@@ -134,8 +146,14 @@ def go_back(  # noqa: PLR0913, PLR0917 (a compiled loop knows arrays and numbers
                 constant_C[channel] = np.float32(-inverse * mean_gradient)
         for position in range(positions):
             for channel in range(channels):
-                at_inputs_TC[position, channel] = (
-                    of_output_C[channel] * outputs_TC[position, channel]
+                written_TC[position, channel] = (
+                    of_output_C[channel] * written_TC[position, channel]
                     + of_input_C[channel] * (inputs_TC[position, channel] - means_C[channel])
                     + constant_C[channel]
                 )
+
+
+@_inlined
+def _above(gradient: np.float32, output: np.float32, floor: float) -> np.float32:
+    """Return the gradient at an output that isn't held by the floor; a NaN holds none."""
+    return np.float32(0) if output <= floor else gradient

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fed_client.private_step.group_norm import normalised, parameter_gradients
+from fed_client.private_step.group_norm import in_sequence, normalised, parameter_gradients
 from fed_client.private_step.layer_gradients import (
     LayerGradients,
     SideBySide,
@@ -73,6 +73,8 @@ class BookkeepingStep:
         for layer in model.modules():
             if hasattr(layer, "inplace"):  # what a layer gave must stay what it was
                 setattr(layer, "inplace", False)  # noqa: B010  # for mypy an attribute of a module is one too
+            if type(layer) is nn.Sequential:
+                layer.forward = partial(in_sequence, layer)  # type: ignore[method-assign]
         for layer in self._layers:
             if type(layer) is nn.Conv2d:
                 layer.forward = partial(convolved, layer)  # type: ignore[method-assign]
