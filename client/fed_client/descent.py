@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fed_client.algorithms.correction import Correction
-from fed_client.device_descent import DeviceDescent, stays_on_device
 from fed_client.loops.moving import move
 from fed_client.parameter_memory import ParameterMemory, Piece
 from fed_client.private_step import BookkeepingStep, PatientBatch, PrivateStep
@@ -37,37 +36,13 @@ class Descent(Protocol):
         ...
 
 
-def descent_of(  # noqa: PLR0913 (a round's, which `train_privately` explains)
-    model: nn.Module,
-    step: PrivateStep,
-    terms: TrainTerms,
-    *,
-    divisor: float,
-    correction: Correction | None,
-    randomness: Randomness,
-    noise_threads: int,
-) -> Descent:
-    """Return the fastest way down for where `step` has its sums; a `correction` is made on the processor."""
-    if correction is None and stays_on_device(step, randomness):
-        return DeviceDescent(model, step, terms, divisor=divisor)
-    return HostDescent(
-        model,
-        step,
-        terms,
-        divisor=divisor,
-        correction=correction,
-        randomness=randomness,
-        noise_threads=noise_threads,
-    )
-
-
 class HostDescent:
     """Goes down in the processor's memory, piece by piece, each parameter where it is."""
 
     # A network's maps take some hundred times its input, and are faster in the processor's cache.
     numbers_at_once = 1 << 19
 
-    def __init__(  # noqa: PLR0913 (see `descent_of`)
+    def __init__(  # noqa: PLR0913 (a round's, which `train_privately` explains)
         self,
         model: nn.Module,
         step: PrivateStep,

@@ -20,7 +20,8 @@ from torch import nn
 
 from fed_client.algorithms.correction import Correction, correction_of
 from fed_client.dataset import LabelledImages
-from fed_client.descent import HostDescent, descent_of
+from fed_client.descent import Descent, HostDescent
+from fed_client.device_descent import DeviceDescent, stays_on_device
 from fed_client.model_inputs import ModelInputs, inputs_for
 from fed_client.private_step import MakeStep, PatientBatch, private_step
 from fed_common.errors import FedError
@@ -71,15 +72,19 @@ def train_privately(  # noqa: PLR0913 (four of them are seams, for tests, the au
     divisor = terms.dp.sampling_rate * patients_public
     if correction is None and terms.method is not None:
         correction = correction_of(terms.method, flatten(local))
-    descent = descent_of(
-        local,
-        step,
-        terms,
-        divisor=divisor,
-        correction=correction,
-        randomness=randomness,
-        noise_threads=noise_threads,
-    )
+    descent: Descent
+    if correction is None and stays_on_device(step, randomness):
+        descent = DeviceDescent(local, step, terms, divisor=divisor)
+    else:  # a correction is made on the processor
+        descent = HostDescent(
+            local,
+            step,
+            terms,
+            divisor=divisor,
+            correction=correction,
+            randomness=randomness,
+            noise_threads=noise_threads,
+        )
     for _ in range(terms.dp.steps):
         if stop():
             raise TrainingStoppedError("training was asked to stop")
