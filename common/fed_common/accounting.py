@@ -208,8 +208,10 @@ def _one_step(mechanism: Spend, interval: float) -> "PrivacyLossDistribution":
 
     # Half of an accountant's time; a run asks for the same step in every round.
     noise, rate, draws = mechanism.noise_multiplier, mechanism.sampling_rate, mechanism.draws_per_patient
-    if draws == 1:
-        return from_gaussian_mechanism(noise, sampling_prob=rate, value_discretization_interval=interval)
+    if draws == 1 or rate == 1:  # where nobody is left out, all of a patient's draws move the sum together
+        return from_gaussian_mechanism(
+            noise / draws, sampling_prob=rate, value_discretization_interval=interval
+        )
     hits = range(draws + 1)
     return from_mixture_gaussian_mechanism(
         noise,
