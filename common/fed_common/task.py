@@ -18,7 +18,14 @@ from fed_common.names import Digest
 Intensity = Literal["window", "percentile", "fixed"]
 Frames = Literal["each", "first", "middle"]
 ModelName = Literal[
-    "seed-cnn", "resnet-18", "resnet-18-ws", "scattering", "scattering-for-few", "linear", "perceptron"
+    "seed-cnn",
+    "resnet-18",
+    "resnet-18-ws",
+    "scattering",
+    "scattering-for-few",
+    "breast-ultrasound",
+    "linear",
+    "perceptron",
 ]
 
 # No semicolon, which separates classes in a label file, and nothing that a spreadsheet takes for a formula.

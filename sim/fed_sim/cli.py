@@ -55,6 +55,11 @@ app = command_line(
             "fed_sim.commands:test_set",
             "Turn public DICOM images into the coordinator's test set; it opens no DICOM file itself.",
         ),
+        "pretrain": Command(
+            "fed_sim.ultrasound.command:pretrain",
+            "Draw breast ultrasounds, with and without lesions, and train the network that "
+            "`breast-ultrasound` has.",
+        ),
         "baseline": Command(
             "fed_sim.commands:baseline",
             "Train the unprotected references: all images pooled on one machine, and each hospital alone.",

@@ -10,7 +10,7 @@ for the spectrum.
 """
 
 # Shape letters: N images, C channels, H rows, W columns, B pictures, F scattering coefficients, Q places of a
-# 2 x 2 map, D features.
+# 2 x 2 map, D features, E features beside them.
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -51,14 +51,22 @@ class ScatteringFeatures(nn.Module):
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         """Return the features; an image depends on no other."""
-        num_images = len(images_NCHW)
         # Logarithms need greys from 0 to 1 again.
-        greys_BHW = images_NCHW.flatten(0, 1) * USUAL.spread + USUAL.mean
+        greys_NCHW = images_NCHW * USUAL.spread + USUAL.mean
+        return beside(torch.full((len(greys_NCHW), 1), CONSTANT), self.unit(greys_NCHW))
+
+    def unit(self, greys_NCHW: torch.Tensor) -> torch.Tensor:
+        """Return what depends on the image, of length 1, for greys from 0 to 1."""
         whitening = _whitening(self._ridge)
-        features_BD = torch.cat([_whitened(part, whitening) for part in torch.split(greys_BHW, _AT_ONCE)])
-        unit_ND = functional.normalize(features_BD.reshape(num_images, -1), dim=1)
-        constant_N1 = torch.full((num_images, 1), CONSTANT)
-        return torch.cat([unit_ND * (1 - CONSTANT**2) ** 0.5, constant_N1], dim=1)
+        parts = torch.split(greys_NCHW.flatten(0, 1), _AT_ONCE)
+        features_BD = torch.cat([_whitened(part, whitening) for part in parts])
+        return functional.normalize(features_BD.reshape(len(greys_NCHW), -1), dim=1)
+
+
+def beside(few_NE: torch.Tensor, unit_ND: torch.Tensor) -> torch.Tensor:
+    """Return features of length 1: the few as they are, and those of length 1 shortened to make room."""
+    room_N1 = 1 - few_NE.square().sum(dim=1, keepdim=True)
+    return torch.cat([unit_ND * room_N1.sqrt(), few_NE], dim=1)
 
 
 def constants(ridge: float) -> str:

@@ -14,6 +14,7 @@ from fed_common import seeds
 from fed_common.errors import ConfigError
 from fed_common.layout import layout_of, num_parameters
 from fed_common.models.architecture import Architecture
+from fed_common.models.breast_ultrasound import BREAST_ULTRASOUND
 from fed_common.models.frozen import FrozenThenHead
 from fed_common.models.records import LINEAR, PERCEPTRON
 from fed_common.models.resnet import RESNET_18, RESNET_18_WS
@@ -28,6 +29,7 @@ ARCHITECTURES: dict[ModelName, Architecture] = {
     "resnet-18-ws": RESNET_18_WS,
     "scattering": SCATTERING,
     "scattering-for-few": SCATTERING_FOR_FEW,
+    "breast-ultrasound": BREAST_ULTRASOUND,
     "linear": LINEAR,
     "perceptron": PERCEPTRON,
 }

@@ -57,7 +57,7 @@ def _brain(data: Path, out: Path, spread: Spread, open_reader: OpenReader) -> in
 
 # The rounds were chosen without the tests (decision 0015).
 _MANY_PATIENTS = {math.inf: 10, 8.0: 10, 3.0: 10, 1.0: 6}
-_FEW_PATIENTS = {math.inf: 10, 8.0: 3, 3.0: 2, 1.0: 1}
+_FEW_PATIENTS = {math.inf: 10, 8.0: 5, 3.0: 2, 1.0: 1}
 
 BENCHMARKS = (
     Benchmark(
