@@ -147,6 +147,7 @@ def test_a_batch_norm_is_told_what_to_use_instead() -> None:
         (ModelSpec(architecture="resnet-18", size=64, channels=1, classes=2), False),
         (ModelSpec(architecture="resnet-18-ws", size=64, channels=1, classes=2), False),
         (ModelSpec(architecture="scattering", channels=1, classes=2), False),
+        (ModelSpec(architecture="breast-ultrasound", channels=3, classes=2), False),
     ],
 )
 def test_the_networks_that_come_with_the_program_are_accepted(spec: ModelSpec, several_labels: bool) -> None:

@@ -55,7 +55,7 @@ def test_a_study_has_both_baselines_and_every_method_at_every_budget() -> None:
     cells = list(study.cells(1, ("hospital-1", "hospital-2")))  # type: ignore[arg-type]
 
     assert len(cells) == len(set(cells)) == len(study.epsilons) * (1 + 2 + 2)
-    assert [study.rounds_of(cell) for cell in cells[::5]] == [10, 3, 2]
+    assert [study.rounds_of(cell) for cell in cells[::5]] == [10, 5, 2]
 
 
 def test_rounds_that_are_swept_count_more_than_those_that_an_epsilon_affords() -> None:

@@ -23,7 +23,7 @@ def test_pictures_are_grey_and_masks_are_where_lesions_are(kind: Kind) -> None:
         assert drawing.mask_hw.shape == (MASK_SIDE, MASK_SIDE)
         assert 0 <= drawing.picture_HW.min() < drawing.picture_HW.max() <= 1
         assert len(drawing.traits) == len(TRAITS)
-        assert (drawing.mask_hw.max() > 0.2) == (kind != "normal")
+        assert bool(drawing.mask_hw.max() > 0.05) == (kind != "normal")
 
 
 def test_a_cyst_is_darker_than_what_is_around_it() -> None:
@@ -46,7 +46,7 @@ def test_malignant_masses_are_larger_rougher_softer_taller_and_cast_shadows() ->
 
 
 def test_a_shadow_is_dark_and_an_echo_is_bright_behind_a_lesion() -> None:
-    below = {-1.0: [], 1.0: []}
+    below: dict[float, list[float]] = {-1.0: [], 1.0: []}
     for drawing in drawn("malignant", 300):
         if (behind := trait(drawing, "behind")) and trait(drawing, "width") < 0.3:
             shares_w = drawing.mask_hw.sum(axis=0)
@@ -55,7 +55,8 @@ def test_a_shadow_is_dark_and_an_echo_is_bright_behind_a_lesion() -> None:
             if columns.any() and not columns.all():
                 below[behind].append(bottom_W[columns].mean() / (bottom_W[~columns].mean() + 1e-3))
 
-    assert np.median(below[-1.0]) < 0.8 < 1.2 < np.median(below[1.0])
+    assert np.median(below[-1.0]) < 0.8
+    assert np.median(below[1.0]) > 1.2
 
 
 def test_equal_seeds_make_equal_drawings_and_all_kinds_come() -> None:

@@ -18,7 +18,7 @@ BREAST = Path(__file__).parents[4] / "shared" / "data" / "breastmnist" / "breast
 
 @pytest.fixture(scope="module")
 def known() -> Drawings:
-    return draw_many(1500, seed=7, workers=2)
+    return draw_many(800, seed=7, workers=2)
 
 
 def auc(scores_N: torch.Tensor, positive_N: torch.Tensor) -> float:
@@ -28,7 +28,7 @@ def auc(scores_N: torch.Tensor, positive_N: torch.Tensor) -> float:
 def test_drawings_do_not_depend_on_how_many_are_drawn_together_and_lesions_have_unit_traits(
     known: Drawings,
 ) -> None:
-    fewer = draw_many(600, seed=7, workers=1)
+    fewer = draw_many(550, seed=7, workers=1)
 
     assert torch.equal(fewer.pictures_NHW[:500], known.pictures_NHW[:500])
     assert 0.25 < float(known.malignant_N.float().mean()) < 0.45
@@ -47,18 +47,18 @@ def test_training_tells_of_each_pass_and_its_loss_falls(known: Drawings) -> None
     network = trained(known, passes=3, seed=1, told=lambda number, loss: losses.append(loss))
 
     assert len(losses) == 3 and losses[2] < 0.9 * losses[0]
-    other = draw_many(600, seed=8, workers=1)
+    other = draw_many(400, seed=8, workers=1)
     assert auc(network(other.pictures_NHW), other.malignant_N) > 0.65
     assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
 def test_the_command_writes_weights_that_can_be_loaded_and_overwrites_nothing(tmp_path: Path) -> None:
     out = tmp_path / "weights.safetensors"
-    arguments = ["pretrain", "--out", str(out), "--drawings", "1000", "--passes", "1"]
+    arguments = ["pretrain", "--out", str(out), "--drawings", "200", "--passes", "1"]
     result = CliRunner().invoke(app, arguments)
 
     assert result.exit_code == 0, result.output
-    assert "2,000 drawings of another seed" in result.output
+    assert "500 drawings of another seed" in result.output
     assert load_weights(out).state_dict().keys() == load_weights(FILE).state_dict().keys()
     before = out.read_bytes()
     assert CliRunner().invoke(app, arguments).exit_code != 0
