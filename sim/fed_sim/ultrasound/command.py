@@ -23,8 +23,8 @@ def pretrain(
 ) -> None:
     """Draw breast ultrasounds, with and without lesions, and train the network that `breast-ultrasound` has.
 
-    No patient's picture is used. Six minutes on two cores; the file is what the package has as
-    fed_common/models/malignancy_score.safetensors, but for rounding.
+    No patient's picture is used. The weights in the package were made so, in six minutes on two cores; rounding
+    on another machine makes others.
     """
     from fed_common.models.malignancy_score import load_weights, save_weights  # noqa: PLC0415
     from fed_sim.ultrasound.pretraining import draw_many, trained  # noqa: PLC0415
