@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import nn
 from torch.nn import functional
 
@@ -76,25 +76,31 @@ def malignancy_score(greys_NHW: torch.Tensor) -> torch.Tensor:
 @lru_cache
 def weights_digest() -> Digest:
     """Name the weights, for the fingerprint of models that look through them."""
-    return digest_of(FILE.read_bytes())
+    return digest_of(_packaged())
 
 
-def save_weights(network: ScoreNetwork, file: Path) -> None:
-    """Write the network to `file`, in half precision."""
+def weights_of(network: ScoreNetwork) -> bytes:
+    """Return the network as a safetensors file, in half precision."""
     state = network.state_dict().items()
-    save_file({name: value.half() if value.is_floating_point() else value for name, value in state}, file)
+    return save({name: value.half() if value.is_floating_point() else value for name, value in state})
 
 
-def load_weights(file: Path) -> ScoreNetwork:
-    """Return the network in `file`, ready to judge."""
+def load_weights(weights: bytes) -> ScoreNetwork:
+    """Return the network that `weights_of` made `weights` of, ready to judge."""
     network = ScoreNetwork()
-    network.load_state_dict(load_file(file))  # to float32 by itself
+    network.load_state_dict(load(weights))  # to float32 by itself
     return network.eval().requires_grad_(False)
 
 
 @lru_cache
 def _network() -> ScoreNetwork:
-    return load_weights(FILE)
+    return load_weights(_packaged())
+
+
+@lru_cache
+def _packaged() -> bytes:
+    """Return what is in the package: read once, so that what judges is what the fingerprint names."""
+    return FILE.read_bytes()
 
 
 def _convolution(channels: int, maps: int, *, stride: int = 1) -> tuple[nn.Module, ...]:

@@ -8,9 +8,7 @@ pictures than whatever tells drawings of one kind from those of another.
 
 import math
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import cast
 
 import numpy as np
@@ -23,7 +21,7 @@ from fed_common.models.malignancy_score import ScoreNetwork
 from fed_common.seeds import stream
 from fed_sim.ultrasound.drawing import KINDS, TRAITS, Drawing, draw_any
 
-_TOGETHER = 500  # drawings from one stream of chance
+_TOGETHER = 500  # drawings from one stream of chance; the package's weights were made of these
 _BATCH = 128
 _LEARNING_RATE = 4e-3
 _WEIGHT_DECAY = 1e-3
@@ -65,12 +63,12 @@ class _Teacher(nn.Module):
         return self.network.kind(seen_BF), self.mask(maps)[:, 0], self.traits(seen_BF)
 
 
-def draw_many(count: int, *, seed: int, workers: int) -> Drawings:
+def draw_many(count: int, *, seed: int) -> Drawings:
     """Return so many drawings; equal seeds make equal ones."""
-    starts = range(0, count, _TOGETHER)
-    sizes = [min(_TOGETHER, count - start) for start in starts]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        drawn = [one for some in pool.map(_drawn, [seed] * len(sizes), starts, sizes) for one in some]
+    drawn: list[Drawing] = []
+    while len(drawn) < count:
+        rng = stream(seed, f"breast ultrasounds/{len(drawn)}")
+        drawn += [draw_any(rng) for _ in range(min(_TOGETHER, count - len(drawn)))]
     kinds_N = torch.tensor([KINDS.index(one.kind) for one in drawn])
     traits_NT = torch.tensor([one.traits for one in drawn])
     lesions_MT = traits_NT[kinds_N > 0]
@@ -80,11 +78,6 @@ def draw_many(count: int, *, seed: int, workers: int) -> Drawings:
         masks_Nhw=torch.from_numpy(np.stack([one.mask_hw for one in drawn])).float(),
         traits_NT=(traits_NT - lesions_MT.mean(dim=0)) / lesions_MT.std(dim=0),
     )
-
-
-def _drawn(seed: int, start: int, count: int) -> list[Drawing]:
-    rng = stream(seed, f"breast ultrasounds/{start}")
-    return [draw_any(rng) for _ in range(count)]
 
 
 def trained(
