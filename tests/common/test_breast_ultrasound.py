@@ -6,7 +6,7 @@ import torch
 
 from fed_common.greys import USUAL
 from fed_common.models import ModelSpec, build_model, frozen_features
-from fed_common.models.breast_ultrasound import SCORE_LENGTH, BreastUltrasoundFeatures
+from fed_common.models.breast_ultrasound import SCORE_LENGTH, SCORE_SCALE, BreastUltrasoundFeatures
 from fed_common.models.malignancy_score import (
     FILE,
     SIDE,
@@ -74,7 +74,7 @@ def test_features_have_length_1_and_are_those_of_the_scattering_network_beside_t
     )
     np.testing.assert_allclose(
         features_ND[:, -1].numpy(),
-        SCORE_LENGTH * np.tanh(malignancy_score(pictures_NHW).numpy() / 4),
+        SCORE_LENGTH * np.tanh(malignancy_score(pictures_NHW).numpy() / SCORE_SCALE),
         atol=1e-4,
     )
 

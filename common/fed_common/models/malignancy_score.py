@@ -26,6 +26,7 @@ _EVEN = 1e-3  # pictures that are more even than this aren't made more contrasty
 class ScoreNetwork(nn.Module):
     """Eight convolutions; from pictures (N, 1, SIDE, SIDE) to features (N, F) and three logits (N, 3)."""
 
+    NUM_MAPS = 2 * _WIDTH
     NUM_FEATURES = 64
 
     def __init__(self) -> None:

@@ -53,8 +53,8 @@ class _Teacher(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.network = ScoreNetwork()
-        self.mask = nn.LazyConv2d(1, 1)
         self.traits = nn.Linear(ScoreNetwork.NUM_FEATURES, len(TRAITS))
+        self.mask = nn.Conv2d(ScoreNetwork.NUM_MAPS, 1, 1)
 
     def forward(self, pictures_BHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return logits of kinds (B, 3), of masks (B, h, w), and traits (B, T)."""
@@ -90,7 +90,6 @@ def trained(
     chance = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     teacher = _Teacher()
-    teacher(known.pictures_NHW[:2])  # shapes
     batches = max(1, len(known.pictures_NHW) // _BATCH)
     over_a_quarter = get_ema_multi_avg_fn(math.exp(-4 / batches))  # type: ignore[no-untyped-call]
     averaged = AveragedModel(teacher, multi_avg_fn=over_a_quarter, use_buffers=True)
